@@ -1,0 +1,94 @@
+"""vecdb: SQLite for vectors. One file, one import, no server.
+
+>>> import vecdb
+>>> db = vecdb.connect(path)
+>>> notes = db.create_table("notes", dim=3, fields={"lang": str})
+>>> notes.insert("a", [1.0, 0.0, 0.0], {"lang": "en"})
+'a'
+>>> notes.search([1.0, 0.1, 0.0], k=1).ids
+['a']
+>>> db.close()
+"""
+
+from vecdb.database import Database, connect
+from vecdb.errors import (
+    BackupError,
+    CorruptionError,
+    DatabaseError,
+    DatabaseNotFoundError,
+    DataError,
+    DuplicateIdError,
+    Error,
+    FieldError,
+    FilterError,
+    FormatVersionError,
+    IdError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    LimitError,
+    LockTimeoutError,
+    NotAVecdbError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    ReadOnlyError,
+    RowNotFoundError,
+    SqlError,
+    StaleHandleError,
+    StorageFullError,
+    StorageIOError,
+    TableExistsError,
+    TableNotFoundError,
+    TransactionError,
+    VectorError,
+)
+from vecdb.options import Vector
+from vecdb.query.results import BatchHits, Hit, Hits, Plan, Row
+from vecdb.table import Table
+from vecdb.transaction import Transaction
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackupError",
+    "BatchHits",
+    "CorruptionError",
+    "DataError",
+    "Database",
+    "DatabaseError",
+    "DatabaseNotFoundError",
+    "DuplicateIdError",
+    "Error",
+    "FieldError",
+    "FilterError",
+    "FormatVersionError",
+    "Hit",
+    "Hits",
+    "IdError",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "LimitError",
+    "LockTimeoutError",
+    "NotAVecdbError",
+    "NotSupportedError",
+    "OperationalError",
+    "Plan",
+    "ProgrammingError",
+    "ReadOnlyError",
+    "Row",
+    "RowNotFoundError",
+    "SqlError",
+    "StaleHandleError",
+    "StorageFullError",
+    "StorageIOError",
+    "Table",
+    "TableExistsError",
+    "TableNotFoundError",
+    "Transaction",
+    "TransactionError",
+    "Vector",
+    "VectorError",
+    "connect",
+]

@@ -1,0 +1,94 @@
+"""Defaults, limits and the options a user may set, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from vecdb.errors import LimitError, VectorError
+
+Metric = Literal["cosine", "l2", "ip"]
+Dtype = Literal["float32", "float16"]
+Durability = Literal["full", "normal"]
+
+METRICS: Final = ("cosine", "l2", "ip")
+DTYPES: Final = ("float32", "float16")
+DURABILITIES: Final = ("full", "normal")
+
+# Rows and names.
+MAX_ID_BYTES: Final = 480  # an LMDB key holds 511; the table and a tag come before the id
+MAX_NAME_BYTES: Final = 255
+MAX_ROW_BYTES: Final = 1 << 20
+MAX_DEPTH: Final = 32
+MAX_FIELDS: Final = 1000
+MAX_VECTORS: Final = 64
+MAX_SLOTS: Final = 2**31 - 1  # rows a table can ever have had: links are int32
+
+# Vectors.
+MAX_DIM: Final = 65_536
+MAX_NORM: Final = 1e18  # squares and products of longer vectors leave float32
+MIN_NORM: Final = 1e-18  # under cosine a shorter vector has no direction in float32
+
+# The graph.
+DEFAULT_M: Final = 16
+MIN_M: Final = 2
+MAX_M: Final = 128
+DEFAULT_EF_CONSTRUCTION: Final = 200
+MAX_EF: Final = 100_000
+DEFAULT_EF: Final = 64
+MAX_LAYER: Final = 15
+GRAPH_FROM: Final = 1024  # slots from which a column gets a graph; below, a scan is as fast and needs no compiler
+
+# Storage.
+DEFAULT_TIMEOUT: Final = 5.0
+MAX_READERS: Final = 1024
+MAP_RESERVE: Final = 1 << 36  # address space, not disk: 64 GiB; doubled where a file outgrows it
+MIN_MAP: Final = 1 << 24
+CHANGE_LOG_VERSIONS: Final = 1000
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A vector column: its length, its metric, and how its graph is built.
+
+    `m` neighbours are chosen for a row (twice as many are kept on the base layer), out of a beam of
+    `ef_construction`. `alpha`, `extend_candidates` and `keep_pruned` are the options of the neighbour selection
+    (Malkov and Yashunin, Algorithm 4; alpha as in Vamana). `seed` draws the layers of the rows.
+    """
+
+    dim: int
+    metric: Metric = "cosine"
+    dtype: Dtype = "float32"
+    m: int = DEFAULT_M
+    ef_construction: int = DEFAULT_EF_CONSTRUCTION
+    alpha: float = 1.0
+    extend_candidates: bool = False
+    keep_pruned: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not is_int(self.dim) or self.dim < 1:
+            raise VectorError(f"dim must be an int of 1 or more, not {self.dim!r}")
+        if self.dim > MAX_DIM:
+            raise LimitError(f"dim is {self.dim}; the most is {MAX_DIM}")
+        if self.metric not in METRICS:
+            raise VectorError(f"metric must be one of {', '.join(METRICS)}, not {self.metric!r}")
+        if self.dtype not in DTYPES:
+            raise VectorError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        if not is_int(self.m) or not MIN_M <= self.m <= MAX_M:
+            raise VectorError(f"m must be an int from {MIN_M} to {MAX_M}, not {self.m!r}")
+        if not is_int(self.ef_construction) or not self.m <= self.ef_construction <= MAX_EF:
+            raise VectorError(f"ef_construction must be an int from m to {MAX_EF}, not {self.ef_construction!r}")
+        if isinstance(self.alpha, bool) or not isinstance(self.alpha, (int, float)) or not 1.0 <= self.alpha <= 2.0:
+            raise VectorError(f"alpha must be a number from 1 to 2, not {self.alpha!r}")
+        if not is_int(self.seed) or not 0 <= self.seed < 2**63:
+            raise VectorError(f"seed must be an int of 0 or more and below 2**63, not {self.seed!r}")
+
+    @property
+    def m0(self) -> int:
+        """The most neighbours of a row on the base layer."""
+        return 2 * self.m
+
+
+def is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

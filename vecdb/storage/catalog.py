@@ -1,0 +1,158 @@
+"""The catalog: what tables there are, and the counters of each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from vecdb.errors import CorruptionError, Error
+from vecdb.options import MAX_SLOTS, Vector
+from vecdb.storage import keys
+from vecdb.storage.keys import TABLE_SPACES, Space
+from vecdb.storage.records import pack, unpack
+from vecdb.storage.view import PendingWrites, Records
+
+
+@dataclass(frozen=True)
+class Column:
+    """A vector column. `number` is its place in keys; never reused in a table."""
+
+    number: int
+    name: str
+    options: Vector
+
+
+@dataclass(frozen=True)
+class Field:
+    """A declared field; `type` is a name of vecdb.fields.types."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a table's rows hold."""
+
+    table: int
+    name: str
+    columns: tuple[Column, ...]
+    fields: tuple[Field, ...]
+
+    def column(self, name: str) -> Column | None:
+        return next((column for column in self.columns if column.name == name), None)
+
+
+@dataclass(frozen=True)
+class ColumnState:
+    """Counters of a vector column. A column has a graph when `linked` is true."""
+
+    live: int = 0  # slots with a vector that may be found
+    linked: bool = False
+    upper: int = 0  # entries of layers above the base
+    entry_layer: int = -1
+    entry_node: int = -1  # an upper entry; a slot where entry_layer is 0
+
+
+@dataclass(frozen=True)
+class TableState:
+    """Counters of a table."""
+
+    slots: int = 0  # slots ever assigned: the next one's number
+    rows: int = 0
+    next_id: int = 1  # for rows that come without an id
+    text_ids: int = 0  # rows whose id is a str
+    columns: dict[int, ColumnState] = field(default_factory=dict)
+
+    def with_column(self, number: int, state: ColumnState) -> TableState:
+        return replace(self, columns={**self.columns, number: state})
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of one version."""
+
+    schema: Schema
+    state: TableState
+
+
+def read_tables(records: Records) -> dict[int, Table]:
+    """All tables, by number."""
+    tables = {}
+    for key, payload in records.scan(Space.CATALOG, b""):
+        number = keys.table_of_definition(key)
+        if number is None:
+            continue
+        schema = _decode_schema(number, payload)
+        state = records.get(Space.CATALOG, keys.counters(number))
+        if state is None:
+            raise CorruptionError(f"table {schema.name!r} has no counters")
+        tables[number] = Table(schema, _decode_state(schema, state))
+    return tables
+
+
+def write_schema(writes: PendingWrites, schema: Schema) -> None:
+    definition = {
+        "name": schema.name,
+        "columns": [[column.number, column.name, asdict(column.options)] for column in schema.columns],
+        "fields": [[item.name, item.type] for item in schema.fields],
+    }
+    writes.put(Space.CATALOG, keys.definition(schema.table), pack(definition))
+
+
+def write_counters(writes: PendingWrites, table: int, state: TableState) -> None:
+    columns = {
+        str(number): [item.live, item.linked, item.upper, item.entry_layer, item.entry_node]
+        for number, item in state.columns.items()
+    }
+    counters = [state.slots, state.rows, state.next_id, state.text_ids, columns]
+    writes.put(Space.CATALOG, keys.counters(table), pack(counters))
+
+
+def delete_table(writes: PendingWrites, table: int) -> None:
+    """Delete every record of a table."""
+    prefix = keys.table_prefix(table)
+    for space in TABLE_SPACES:
+        for key, _ in list(writes.scan(space, prefix)):
+            writes.delete(space, key)
+
+
+def _decode_schema(number: int, payload: bytes | memoryview) -> Schema:
+    definition = unpack(payload, f"the definition of table {number}")
+    try:
+        columns = tuple(Column(int(place), str(name), Vector(**made)) for place, name, made in definition["columns"])
+        fields = tuple(Field(str(name), str(kind)) for name, kind in definition["fields"])
+        return Schema(number, str(definition["name"]), columns, fields)
+    except (KeyError, TypeError, ValueError, Error) as error:
+        raise CorruptionError(f"the definition of table {number} is malformed: {error}") from error
+
+
+def _decode_state(schema: Schema, payload: bytes | memoryview) -> TableState:
+    what = f"the counters of table {schema.name!r}"
+    counters: Any = unpack(payload, what)
+    try:
+        slots, rows, next_id, text_ids, columns = counters
+        state = TableState(
+            slots, rows, next_id, text_ids, {int(number): ColumnState(*item) for number, item in columns.items()}
+        )
+        if not 0 <= state.rows <= state.slots <= MAX_SLOTS or not 0 <= state.text_ids <= state.rows:
+            raise ValueError("rows and slots contradict each other")
+        for column in schema.columns:
+            _check_column(state.columns[column.number], state.slots)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptionError(f"{what} are malformed: {error}") from error
+    return state
+
+
+def _check_column(column: ColumnState, slots: int) -> None:
+    """Kernels index with these numbers."""
+    entries = column.upper if column.entry_layer > 0 else slots
+    if (
+        not 0 <= column.live <= slots
+        or not 0 <= column.upper <= MAX_SLOTS
+        or not isinstance(column.linked, bool)
+        or not -1 <= column.entry_layer <= 64
+        or (column.entry_layer < 0) != (column.entry_node < 0)
+        or not -1 <= column.entry_node < max(entries, 0)
+    ):
+        raise ValueError(f"no such column state: {column}")

@@ -1,0 +1,90 @@
+"""The change log: which blocks and rows each commit changed, so that a mirror or a backup can follow.
+
+A version's entry is written in the transaction that it describes. Old entries are trimmed; who is behind the
+oldest one reads everything anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecdb.errors import CorruptionError
+from vecdb.options import CHANGE_LOG_VERSIONS
+from vecdb.storage import keys
+from vecdb.storage.keys import BLOCK_SPACES, Space
+from vecdb.storage.records import pack, unpack
+from vecdb.storage.view import PendingWrites, Records
+
+Numbers: TypeAlias = NDArray[np.uint32]
+# (table, column) → numbers of changed blocks by space.
+BlockChanges: TypeAlias = dict[tuple[int, int], dict[Space, Numbers]]
+
+_ENTRY: np.dtype[Any] = np.dtype(">u4")
+
+
+def write_changes(writes: PendingWrites, version: int) -> None:
+    """Log what `writes` changes, and trim the log."""
+    tables: dict[int, list[int]] = {}
+    for key in writes.changes[Space.ROWS]:
+        tables.setdefault(int.from_bytes(key[:4], "big"), []).append(keys.slot_of_row(key))
+    blocks: dict[tuple[int, int, str], list[int]] = {}
+    for space in BLOCK_SPACES:
+        for key in writes.changes[space]:
+            table, column, number = keys.parts_of_block(key)
+            blocks.setdefault((table, column, space.value.decode()), []).append(number)
+    entry = [
+        [[table, _encode_ranges(slots)] for table, slots in sorted(tables.items())],
+        [[*place, _encode_ranges(numbers)] for place, numbers in sorted(blocks.items())],
+    ]
+    writes.put(Space.CHANGES, keys.change(version), pack(entry))
+    for key, _ in writes.scan(Space.CHANGES, b""):
+        if keys.version_of_change(key) > version - CHANGE_LOG_VERSIONS:
+            break
+        writes.delete(Space.CHANGES, key)
+
+
+def read_block_changes(records: Records, after: int, upto: int) -> BlockChanges | None:
+    """The blocks changed by the versions in (after, upto]; None where the log no longer reaches back to there."""
+    found: dict[tuple[int, int], dict[Space, list[Numbers]]] = {}
+    expected = after + 1
+    for key, payload in records.scan(Space.CHANGES, b"", keys.change(expected)):
+        if keys.version_of_change(key) != expected:
+            return None
+        for table, column, space, numbers in _blocks_of(payload, expected):
+            found.setdefault((table, column), {}).setdefault(space, []).append(numbers)
+        expected += 1
+    if expected != upto + 1:
+        return None
+    return {
+        place: {space: np.unique(np.concatenate(parts)) for space, parts in spaces.items()}
+        for place, spaces in found.items()
+    }
+
+
+def _blocks_of(payload: bytes | memoryview, version: int) -> Iterator[tuple[int, int, Space, Numbers]]:
+    what = f"the change log of version {version}"
+    entry = unpack(payload, what)
+    try:
+        for table, column, space, ranges in entry[1]:
+            yield int(table), int(column), Space(space.encode()), _decode_ranges(ranges)
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise CorruptionError(f"{what} is malformed: {error}") from error
+
+
+def _encode_ranges(numbers: list[int]) -> bytes:
+    """Sorted numbers as (first, length) pairs of their runs."""
+    ordered = np.unique(np.asarray(numbers, np.int64))
+    starts = np.flatnonzero(np.diff(ordered, prepend=-2) > 1)
+    lengths = np.diff(starts, append=len(ordered))
+    return np.stack([ordered[starts], lengths], axis=1).astype(_ENTRY).tobytes()
+
+
+def _decode_ranges(ranges: bytes) -> Numbers:
+    pairs = np.frombuffer(ranges, _ENTRY).reshape(-1, 2).astype(np.int64)
+    if len(pairs) == 0 or pairs.sum() > 2**33 or pairs[:, 1].sum() > 2**26:
+        raise ValueError("impossible ranges")
+    return np.concatenate([np.arange(first, first + length) for first, length in pairs]).astype(np.uint32)

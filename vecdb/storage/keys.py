@@ -1,0 +1,99 @@
+"""The sub-databases and their keys: the only code that makes a key. FORMAT.md has the byte table.
+
+Integers in keys are big-endian and unsigned, so that the order of keys is the order of numbers. All of this is
+stored: never change a name, a tag or a width.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import Enum
+from typing import Final
+
+
+class Space(Enum):
+    """The sub-databases."""
+
+    HEADER = b"header"
+    CATALOG = b"catalog"
+    ROWS = b"rows"
+    IDS = b"ids"
+    VECTORS = b"vectors"
+    LINKS = b"links"
+    UPPER = b"upper"
+    LIVE = b"live"
+    CHANGES = b"changes"
+
+    # Members are singletons: hash them as such, not by name, as they are hashed on every read.
+    __hash__ = object.__hash__
+
+
+BLOCK_SPACES: Final = (Space.VECTORS, Space.LINKS, Space.UPPER, Space.LIVE)
+TABLE_SPACES: Final = (Space.CATALOG, Space.ROWS, Space.IDS, *BLOCK_SPACES)
+
+FORMAT: Final = b"format"
+STATE: Final = b"state"
+
+_DEFINITION: Final = 0
+_COUNTERS: Final = 1
+_INT_ID: Final = b"\x01"
+_STR_ID: Final = b"\x02"
+
+_TABLE: Final = struct.Struct(">I")
+_CATALOG: Final = struct.Struct(">IB")
+_ROW: Final = struct.Struct(">II")
+_BLOCK: Final = struct.Struct(">IHI")
+_CHANGE: Final = struct.Struct(">Q")
+_INT: Final = struct.Struct(">Q")
+
+
+def table_prefix(table: int) -> bytes:
+    """What every key of a table begins with, in each of TABLE_SPACES."""
+    return _TABLE.pack(table)
+
+
+def definition(table: int) -> bytes:
+    return _CATALOG.pack(table, _DEFINITION)
+
+
+def counters(table: int) -> bytes:
+    return _CATALOG.pack(table, _COUNTERS)
+
+
+def table_of_definition(key: bytes) -> int | None:
+    """The table whose definition the catalog key names; None for its counters."""
+    table, kind = _CATALOG.unpack(key)
+    return int(table) if kind == _DEFINITION else None
+
+
+def row(table: int, slot: int) -> bytes:
+    return _ROW.pack(table, slot)
+
+
+def slot_of_row(key: bytes) -> int:
+    return int(_ROW.unpack(key)[1])
+
+
+def row_id(table: int, identifier: int | str) -> bytes:
+    """Ints in numeric order, then strings in the order of their UTF-8 bytes."""
+    if isinstance(identifier, str):
+        return _TABLE.pack(table) + _STR_ID + identifier.encode()
+    return _TABLE.pack(table) + _INT_ID + _INT.pack(identifier + 2**63)
+
+
+def block(table: int, column: int, number: int) -> bytes:
+    return _BLOCK.pack(table, column, number)
+
+
+def parts_of_block(key: bytes) -> tuple[int, int, int]:
+    """(table, column, block number)."""
+    table, column, number = _BLOCK.unpack(key)
+    return int(table), int(column), int(number)
+
+
+def change(version: int) -> bytes:
+    return _CHANGE.pack(version)
+
+
+def version_of_change(key: bytes) -> int:
+    return int(_CHANGE.unpack(key)[0])

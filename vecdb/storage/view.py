@@ -1,0 +1,101 @@
+"""What reads records: a transaction of LMDB, or one with writes laid over it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from vecdb.storage.keys import Space
+
+Changes: TypeAlias = dict[Space, dict[bytes, bytes | None]]
+
+
+class Records(ABC):
+    """Payloads of records, their checksums verified."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def get(self, space: Space, key: bytes) -> memoryview | bytes | None:
+        """The payload at `key`; valid while the reader is open."""
+
+    @abstractmethod
+    def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, memoryview | bytes]]:
+        """The records whose keys begin with `prefix`, from `start` on, in key order."""
+
+
+class PendingWrites(Records):
+    """The writes of a transaction, over the records it began from.
+
+    They stay here until the commit, so that LMDB sees one short write transaction: a full map can grow and have
+    them written again, a savepoint is a length of the undo list, and no lock of the engine is held meanwhile.
+    """
+
+    __slots__ = ("_base", "_undo", "changes")
+
+    def __init__(self, base: Records) -> None:
+        self._base = base
+        self._undo: list[tuple[Space, bytes, bool, bytes | None]] = []
+        self.changes: Changes = {space: {} for space in Space}
+
+    @classmethod
+    def on_nothing(cls) -> PendingWrites:
+        """The writes of a file that does not exist yet."""
+        return cls(_Nothing())
+
+    def get(self, space: Space, key: bytes) -> memoryview | bytes | None:
+        changed = self.changes[space]
+        return changed[key] if key in changed else self._base.get(space, key)
+
+    def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, memoryview | bytes]]:
+        changed = self.changes[space]
+        first = max(prefix, start)
+        mine = sorted(key for key in changed if key >= first and key.startswith(prefix))
+        at = 0
+        for key, payload in self._base.scan(space, prefix, start):
+            while at < len(mine) and mine[at] < key:
+                value = changed[mine[at]]
+                if value is not None:
+                    yield mine[at], value
+                at += 1
+            if key not in changed:
+                yield key, payload
+        for other in mine[at:]:
+            value = changed[other]
+            if value is not None:
+                yield other, value
+
+    def put(self, space: Space, key: bytes, payload: bytes) -> None:
+        self._set(space, key, payload)
+
+    def delete(self, space: Space, key: bytes) -> None:
+        self._set(space, key, None)
+
+    def _set(self, space: Space, key: bytes, value: bytes | None) -> None:
+        changed = self.changes[space]
+        self._undo.append((space, key, key in changed, changed.get(key)))
+        changed[key] = value
+
+    def mark(self) -> int:
+        """The present state, for `roll_back`."""
+        return len(self._undo)
+
+    def roll_back(self, mark: int) -> None:
+        """Undo what was written since `mark`."""
+        while len(self._undo) > mark:
+            space, key, was_changed, value = self._undo.pop()
+            if was_changed:
+                self.changes[space][key] = value
+            else:
+                del self.changes[space][key]
+
+
+class _Nothing(Records):
+    __slots__ = ()
+
+    def get(self, space: Space, key: bytes) -> None:
+        return None
+
+    def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        return iter(())
