@@ -1,0 +1,172 @@
+"""Copy-on-write blocks in memory: the one mechanism behind commit, rollback, savepoints and versions.
+
+Blocks lie in the places of an arena; a table gives each block's place. A version is an arena and a table, and
+neither its table nor the places in it ever change. A writer works on a copy of the table and puts its own copy of a
+block into a free place the first time it changes it. Which blocks are its own follows from the epoch in which their
+place was filled, so there is no dirty set to keep: rolling back is taking the old table, a savepoint is an old
+table and a new epoch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, NamedTuple
+from weakref import ReferenceType, ref
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+
+EPOCH, FREE = 0, 1  # in `state`, which kernels share
+_NO_EPOCH = -1
+
+
+class BlocksView(NamedTuple):
+    """Blocks of one version."""
+
+    arena: NDArray[Any]  # (place, *shape of a block)
+    table: Int32  # block → place
+    blocks: int
+
+    def gather(self) -> NDArray[Any]:
+        """All blocks in order, copied: (count, *shape)."""
+        result: NDArray[Any] = self.arena[self.table[: self.blocks]]
+        return result
+
+
+class _Mark(NamedTuple):
+    table: Int32
+    blocks: int
+    epoch: int
+
+
+class Blocks:
+    """The blocks of one kind of one column; written by the holder of the writer's turn only."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: type, fill: int, count: int = 0) -> None:
+        """`count` blocks of undefined content, for a loader to fill through `arena`."""
+        places = count + 8
+        self._fill = fill
+        self._marks: list[_Mark] = []
+        self._retired: deque[tuple[ReferenceType[Any], Int32]] = deque()
+        self.arena: NDArray[Any] = np.empty((places, *shape), dtype)
+        self.table: Int32 = np.zeros(max(count, 8), np.int32)
+        self.table[:count] = np.arange(count)
+        self.count = count
+        self.epochs: Int64 = np.full(places, _NO_EPOCH, np.int64)
+        self.epochs[:count] = 0
+        self.free: Int32 = np.zeros(places, np.int32)
+        self.state: Int64 = np.zeros(2, np.int64)
+        self._give_back(np.arange(count, places))
+
+    @property
+    def per_block(self) -> int:
+        return int(self.arena.shape[1])
+
+    @property
+    def free_places(self) -> int:
+        return int(self.state[FREE])
+
+    def view(self) -> BlocksView:
+        return BlocksView(self.arena, self.table, self.count)
+
+    # Transactions
+
+    def mark(self) -> None:
+        """Begin a transaction or a savepoint."""
+        if not self._marks:
+            self._recycle()
+        self.state[EPOCH] += 1
+        self._marks.append(_Mark(self.table, self.count, int(self.state[EPOCH])))
+        self.table = self.table.copy()
+
+    def roll_back(self) -> None:
+        """Forget everything since the last mark."""
+        self.table, self.count, epoch = self._marks.pop()
+        self._give_back(np.flatnonzero(self.epochs >= epoch))
+
+    def release(self) -> None:
+        """End a savepoint; what it changed belongs to the transaction around it."""
+        self._marks.pop()
+        self._drop_unused(self._marks[-1].epoch)
+
+    def changed(self) -> NDArray[np.int64]:
+        """Numbers of the blocks changed since the transaction began."""
+        return np.flatnonzero(self.epochs[self.table[: self.count]] >= self._marks[0].epoch)
+
+    def publish(self, previous: object) -> None:
+        """End the transaction. Places it replaced are free again once `previous`, the version before, is gone."""
+        first = self._marks[0]
+        changed = self.changed()
+        replaced = first.table[changed[changed < first.blocks]]
+        self._retired.append((ref(previous), replaced))
+        self._drop_unused(first.epoch)
+        self._marks.clear()
+
+    def _drop_unused(self, epoch: int) -> None:
+        """Free the places filled since `epoch` that the table no longer names; no version ever saw them."""
+        candidates = self.epochs >= epoch
+        candidates[self.table[: self.count]] = False
+        self._give_back(np.flatnonzero(candidates))
+
+    def _recycle(self) -> None:
+        while self._retired and self._retired[0][0]() is None:
+            self._give_back(self._retired.popleft()[1])
+
+    def _give_back(self, places: NDArray[Any]) -> None:
+        height = int(self.state[FREE])
+        self.free[height : height + len(places)] = places
+        self.epochs[places] = _NO_EPOCH
+        self.state[FREE] = height + len(places)
+
+    # Changing blocks
+
+    def reserve(self, places: int) -> None:
+        """Make sure that many places are free. A larger arena is a new array: versions keep the old one."""
+        missing = places - self.free_places
+        if missing <= 0:
+            return
+        old = len(self.arena)
+        size = old + max(missing, old // 2)
+        arena = np.empty((size, *self.arena.shape[1:]), self.arena.dtype)
+        arena[:old] = self.arena
+        self.arena = arena
+        self.epochs = np.concatenate([self.epochs, np.full(size - old, _NO_EPOCH, np.int64)])
+        self.free = np.concatenate([self.free, np.zeros(size - old, np.int32)])
+        self._give_back(np.arange(old, size))
+
+    def extend(self, count: int) -> None:
+        """Have `count` blocks; new ones hold the fill value."""
+        new = count - self.count
+        if new <= 0:
+            return
+        self.reserve(new)
+        if count > len(self.table):
+            self.table = np.concatenate([self.table, np.zeros(max(count, 2 * len(self.table)), np.int32)])
+        for number in range(self.count, count):
+            self.table[number] = self._take()
+            self.arena[self.table[number]] = self._fill
+        self.count = count
+
+    def own(self, number: int) -> NDArray[Any]:
+        """The block, ready to be changed."""
+        place = self.table[number]
+        if self.epochs[place] < self.state[EPOCH]:
+            self.reserve(1)
+            clone = self._take()
+            self.arena[clone] = self.arena[place]
+            self.table[number] = place = clone
+        block: NDArray[Any] = self.arena[place]
+        return block
+
+    def _take(self) -> int:
+        self.state[FREE] -= 1
+        place = int(self.free[self.state[FREE]])
+        self.epochs[place] = self.state[EPOCH]
+        return place
+
+    @property
+    def nbytes(self) -> int:
+        return self.arena.nbytes + self.table.nbytes + self.epochs.nbytes + self.free.nbytes

@@ -1,0 +1,166 @@
+"""From blocks in the file to a column in memory, and back: the only code that decodes or encodes blocks.
+
+Kernels trust the numbers in blocks, so every one is checked here, before a kernel sees it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecdb.errors import CorruptionError
+from vecdb.mirror.blocks import Blocks
+from vecdb.mirror.column import LIVE_SLOTS, RECORD_HEAD, ColumnMirror
+from vecdb.storage import keys
+from vecdb.storage.catalog import Column, ColumnState, Schema
+from vecdb.storage.geometry import records_per_block
+from vecdb.storage.keys import Space
+from vecdb.storage.view import PendingWrites, Records
+
+Stored: TypeAlias = NDArray[np.float32] | NDArray[np.float16]  # vectors as they were stored
+
+_LINK_ITEM = np.dtype("<i4")
+
+
+def load_column(records: Records, schema: Schema, column: Column, state: ColumnState, slots: int) -> ColumnMirror:
+    """The column of the version that `records` reads."""
+    mirror = ColumnMirror(column, state, slots)
+    where = _Place(schema, column)
+    _read_vectors(records, mirror, where, 0, slots)
+    for space, blocks in mirror.blocks.items():
+        for number in range(blocks.count):
+            blocks.arena[blocks.table[number]] = _read_block(records, mirror, where, space, number)
+    _check_live(mirror, where)
+    return mirror
+
+
+def follow(
+    records: Records,
+    schema: Schema,
+    mirror: ColumnMirror,
+    state: ColumnState,
+    slots: int,
+    changes: dict[Space, NDArray[np.uint32]],
+) -> None:
+    """Move a column on to the version that `records` reads; `changes` are the blocks that differ."""
+    where = _Place(schema, mirror.column)
+    mirror.mark()
+    try:
+        old = mirror.slots
+        mirror.resize(state, slots)
+        _read_vectors(records, mirror, where, old, slots)
+        for space, blocks in mirror.blocks.items():
+            for number in changes.get(space, ()):
+                blocks.own(int(number))[:] = _read_block(records, mirror, where, space, int(number))
+        _check_live(mirror, where)
+    except BaseException:
+        mirror.roll_back()
+        raise
+    mirror.publish(mirror.present())
+
+
+def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror) -> None:
+    """The blocks that the writer changed, and those with new vectors."""
+    column = mirror.column
+    for space, blocks in mirror.blocks.items():
+        for number in blocks.changed():
+            block = blocks.arena[blocks.table[number]]
+            writes.put(space, keys.block(table, column.number, int(number)), block.tobytes())
+    per_block = vectors_per_block(column)
+    for number in range(mirror.published_slots // per_block, -(-mirror.slots // per_block)):
+        rows = mirror.vectors[number * per_block : min((number + 1) * per_block, mirror.slots)]
+        block = np.zeros((per_block, column.options.dim), vector_dtype(column))
+        block[: len(rows)] = rows
+        writes.put(Space.VECTORS, keys.block(table, column.number, number), block.tobytes())
+
+
+def read_vector(records: Records, schema: Schema, column: Column, slot: int) -> Stored:
+    """One stored vector, bit for bit, straight from the file."""
+    number, within = divmod(slot, vectors_per_block(column))
+    vector: Stored = _vector_block(records, _Place(schema, column), number)[within].copy()
+    return vector
+
+
+def vectors_per_block(column: Column) -> int:
+    return records_per_block(vector_dtype(column).itemsize * column.options.dim)
+
+
+def vector_dtype(column: Column) -> np.dtype[np.float32] | np.dtype[np.float16]:
+    return np.dtype("<f2" if column.options.dtype == "float16" else "<f4")
+
+
+class _Place:
+    """Where a block belongs, for messages and keys."""
+
+    def __init__(self, schema: Schema, column: Column) -> None:
+        self.table = schema.table
+        self.column = column
+        self._name = f"table {schema.name!r}, column {column.name!r}"
+
+    def key(self, number: int) -> bytes:
+        return keys.block(self.table, self.column.number, number)
+
+    def error(self, space: Space, number: int, problem: str) -> CorruptionError:
+        return CorruptionError(f"{self._name}: block {number} of {space.value.decode()} {problem}")
+
+
+def _read_vectors(records: Records, mirror: ColumnMirror, where: _Place, first: int, stop: int) -> None:
+    """Vectors of the slots `first` to `stop`; those below, which readers may be using, are not touched."""
+    if stop == first:
+        return
+    per_block = vectors_per_block(mirror.column)
+    for number in range(first // per_block, -(-stop // per_block)):
+        block = _vector_block(records, where, number)
+        low, high = max(first, number * per_block), min(stop, (number + 1) * per_block)
+        mirror.vectors[low:high] = block[low - number * per_block : high - number * per_block]
+
+
+def _vector_block(records: Records, where: _Place, number: int) -> Stored:
+    shape = (vectors_per_block(where.column), where.column.options.dim)
+    dtype = vector_dtype(where.column)
+    payload = records.get(Space.VECTORS, where.key(number))
+    if payload is None or len(payload) != shape[0] * shape[1] * dtype.itemsize:
+        raise where.error(Space.VECTORS, number, "is missing" if payload is None else "has the wrong length")
+    block: Stored = np.frombuffer(payload, dtype).reshape(shape)  # type: ignore[assignment]  # one of the two dtypes
+    return block
+
+
+def _read_block(records: Records, mirror: ColumnMirror, where: _Place, space: Space, number: int) -> NDArray[Any]:
+    blocks: Blocks = mirror.blocks[space]
+    block = blocks.arena[0]
+    payload = records.get(space, where.key(number))
+    if payload is None or len(payload) != block.nbytes:
+        raise where.error(space, number, "is missing" if payload is None else "has the wrong length")
+    if space is Space.LIVE:
+        return np.frombuffer(payload, np.uint8)
+    found = np.frombuffer(payload, _LINK_ITEM).reshape(block.shape)
+    head, neighbours = found[:, :RECORD_HEAD], found[:, RECORD_HEAD:]
+    nodes = mirror.slots if space is Space.LINKS else mirror.state.upper
+    first_limit, second_limit = (mirror.slots, mirror.state.upper) if space is Space.LINKS else (mirror.slots, 64)
+    if (
+        found.min() < -1
+        or neighbours.max() >= nodes
+        or head[:, 0].max() >= first_limit
+        or head[:, 1].max() >= second_limit
+    ):
+        raise where.error(space, number, "has a link to nowhere")
+    if space is Space.UPPER and not _descends(found, number * len(found), mirror.state.upper):
+        raise where.error(space, number, "has an entry without a layer below")
+    return found
+
+
+def _descends(entries: NDArray[np.int32], first: int, count: int) -> bool:
+    """Every entry that exists names a slot and a layer of 1 or more, and one above layer 1 has an entry before it."""
+    existing = entries[: max(0, count - first)]
+    slots, layers = existing[:, 0], existing[:, 1]
+    numbers = first + np.arange(len(existing))
+    return bool((slots >= 0).all() and (layers >= 1).all() and ((layers == 1) | (numbers > 0)).all())
+
+
+def _check_live(mirror: ColumnMirror, where: _Place) -> None:
+    """Live bits agree with the counters."""
+    bits = np.unpackbits(mirror.live.view().gather().reshape(-1), bitorder="little")
+    if int(bits.sum()) != mirror.state.live or bits[mirror.slots :].any():
+        raise where.error(Space.LIVE, mirror.slots // LIVE_SLOTS, "does not agree with the table's counters")

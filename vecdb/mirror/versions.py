@@ -1,0 +1,221 @@
+"""Versions of a database in memory: which one a reader gets, how a commit makes the next, how another process's
+commits are followed."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+from weakref import WeakKeyDictionary
+
+from vecdb.errors import InternalError, TableNotFoundError
+from vecdb.mirror.column import ColumnMirror, ColumnVersion
+from vecdb.mirror.load import follow, load_column
+from vecdb.storage.catalog import Column, Table, read_tables
+from vecdb.storage.changes import read_block_changes
+from vecdb.storage.environment import Environment, ReadTransaction
+from vecdb.storage.header import State, read_state
+from vecdb.storage.view import Records
+
+Place = tuple[int, int]  # (table, column)
+
+_MOST_RETRIES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Version:
+    """What one commit left. `columns` holds those that somebody has asked for; others are loaded when needed."""
+
+    state: State
+    tables: Mapping[int, Table]
+    columns: dict[Place, ColumnVersion] = field(default_factory=dict)
+
+
+class View(ABC):
+    """One version as a call sees it: records from the file, vector columns from the mirror."""
+
+    @property
+    @abstractmethod
+    def records(self) -> Records: ...
+
+    @property
+    @abstractmethod
+    def tables(self) -> Mapping[int, Table]: ...
+
+    @property
+    @abstractmethod
+    def version_number(self) -> int:
+        """The number of the commit that this version is of; of the commit to come in a transaction."""
+
+    @abstractmethod
+    def column(self, table: Table, column: Column) -> ColumnVersion:
+        """The column as this version has it, loaded if it is not in memory."""
+
+    def find_table(self, name: str) -> Table:
+        for table in self.tables.values():
+            if table.schema.name == name:
+                return table
+        raise TableNotFoundError(f"there is no table {name!r}; there are {sorted(self.table_names()) or 'none'}")
+
+    def table_names(self) -> list[str]:
+        return [table.schema.name for table in self.tables.values()]
+
+
+class CommittedView(View):
+    """A committed version, held until it is closed."""
+
+    def __init__(self, mirror: Mirror, reader: ReadTransaction, version: Version) -> None:
+        self.version = version
+        self.reader = reader
+        self._mirror = mirror
+
+    @property
+    def records(self) -> ReadTransaction:
+        return self.reader
+
+    @property
+    def tables(self) -> Mapping[int, Table]:
+        return self.version.tables
+
+    @property
+    def version_number(self) -> int:
+        return self.version.state.version
+
+    def column(self, table: Table, column: Column) -> ColumnVersion:
+        found = self.version.columns.get((table.schema.table, column.number))
+        return found or self._mirror.load(self.reader, self.version, table, column)
+
+    def close(self) -> None:
+        self.reader.close()
+
+    def __enter__(self) -> CommittedView:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class Mirror:
+    """The newest version of one open file, shared by all handles on it.
+
+    A reader takes the version that matches its own LMDB transaction, so that what it finds in memory and what it
+    reads from the file are of one commit. A commit offers its version before LMDB commits and makes it the newest
+    after: a reader that already sees the commit takes the offered one, and never waits.
+
+    `_lock` guards loading and following; the holder of the writer's turn changes columns without it, which is safe
+    since there is nothing to follow while this process has the turn.
+    """
+
+    _all: ClassVar[WeakKeyDictionary[Environment, Mirror]] = WeakKeyDictionary()
+    _all_lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.columns: dict[Place, ColumnMirror] = {}
+        self._lock = threading.RLock()
+        self._offered: Version | None = None
+        with environment.read() as reader:
+            self.newest = Version(read_state(reader), read_tables(reader))
+
+    @classmethod
+    def of(cls, environment: Environment) -> Mirror:
+        """The mirror of an environment."""
+        with cls._all_lock:
+            if environment not in cls._all:
+                cls._all[environment] = cls(environment)
+            return cls._all[environment]
+
+    # Reading
+
+    def view(self) -> CommittedView:
+        """The newest committed version."""
+        for _ in range(_MOST_RETRIES):
+            reader = self.environment.read()
+            try:
+                version = self._match(reader)
+            except BaseException:
+                reader.close()
+                raise
+            if version is not None:
+                return CommittedView(self, reader, version)
+            reader.close()
+        raise InternalError("the versions in memory and in the file never met")
+
+    def _match(self, reader: ReadTransaction) -> Version | None:
+        """The version that `reader` reads; None when a newer one was published since the reader began."""
+        state = read_state(reader)
+        for version in (self.newest, self._offered, self.newest):
+            if version is not None and version.state == state:
+                return version
+        with self._lock:
+            if state == self.newest.state:
+                return self.newest
+            if state.version < self.newest.state.version:
+                return None
+            self._follow(reader, state)
+            return self.newest
+
+    def _follow(self, reader: ReadTransaction, state: State) -> None:
+        """Another process committed: take over what it changed, or start anew where the log does not reach."""
+        tables = read_tables(reader)
+        changes = read_block_changes(reader, self.newest.state.version, state.version)
+        version = Version(state, tables)
+        for place, mirror in list(self.columns.items()):
+            table = tables.get(place[0])
+            if changes is None or table is None:
+                del self.columns[place]
+                continue
+            column_state = table.state.columns[place[1]]
+            changed = changes.get(place, {})
+            if changed or (column_state, table.state.slots) != (mirror.state, mirror.slots):
+                try:
+                    follow(reader, table.schema, mirror, column_state, table.state.slots, changed)
+                except BaseException:
+                    del self.columns[place]
+                    raise
+            version.columns[place] = mirror.version
+        self.newest = version
+
+    def load(self, reader: ReadTransaction, version: Version, table: Table, column: Column) -> ColumnVersion:
+        """The column of `version`, which `reader` reads; kept for others if that is still the newest version."""
+        place = (table.schema.table, column.number)
+        with self._lock:
+            if place in version.columns:
+                return version.columns[place]
+            mirror = load_column(reader, table.schema, column, table.state.columns[column.number], table.state.slots)
+            if version is self.newest or version is self._offered:
+                self.columns[place] = mirror
+            version.columns[place] = mirror.version
+            return mirror.version
+
+    # Writing
+
+    def offer(self, version: Version) -> None:
+        """Let readers who already see the commit in the file use its version."""
+        self._take_over_columns(version)
+        self._offered = version
+
+    def withdraw(self) -> None:
+        """The commit did not happen."""
+        self._offered = None
+
+    def publish(self, version: Version, written: Mapping[Place, ColumnMirror]) -> None:
+        """Make the committed version the newest."""
+        with self._lock:
+            for place, mirror in written.items():
+                if place in version.columns:
+                    mirror.publish(version.columns[place])
+                    self.columns[place] = mirror
+            self._take_over_columns(version)
+            for place in [place for place in self.columns if place[0] not in version.tables]:
+                del self.columns[place]
+            self.newest = version
+            self._offered = None
+
+    def _take_over_columns(self, version: Version) -> None:
+        """Columns that the commit did not change are the next version's too."""
+        for place, column in self.newest.columns.copy().items():
+            if place[0] in version.tables:
+                version.columns.setdefault(place, column)

@@ -1,0 +1,240 @@
+"""The one writer: changes to records and columns that become the next version together, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from vecdb.errors import Error, InternalError, TransactionError
+from vecdb.mirror.column import ColumnMirror, ColumnVersion
+from vecdb.mirror.load import Stored, read_vector, vector_dtype, write_blocks
+from vecdb.mirror.versions import CommittedView, Mirror, Place, Version, View
+from vecdb.storage import header
+from vecdb.storage.catalog import Column, Schema, Table, TableState, delete_table, write_counters, write_schema
+from vecdb.storage.changes import write_changes
+from vecdb.storage.header import State
+from vecdb.storage.view import PendingWrites
+
+
+class Writer(View):
+    """What the holder of the writer's turn has changed so far. Begins with the turn, ends by commit or roll back.
+
+    Invariant: `_tables[t].state` and the states of the columns in `_columns` describe the same rows; a column's own
+    state counts until the commit copies it into its table's.
+    """
+
+    def __init__(self, mirror: Mirror, timeout: float, *, sync: bool) -> None:
+        """Wait for the turn, then catch up with the file."""
+        gate = mirror.environment.gate
+        if gate is None:
+            raise InternalError("a writer on a file that was opened for reading")
+        self._mirror = mirror
+        self._timeout = timeout
+        self._sync = sync
+        self._gate = gate
+        self._broken = False
+        self._ended = True
+        self._columns: dict[Place, ColumnMirror] = {}
+        self._marks: list[tuple[int, dict[int, Table], int, set[Place]]] = []
+        gate.acquire(timeout)
+        try:
+            self._base: CommittedView = mirror.view()
+        except BaseException:
+            gate.release()
+            raise
+        self._ended = False
+        self._records = PendingWrites(self._base.records)
+        self._tables: dict[int, Table] = dict(self._base.tables)
+        self._next_table = self._base.version.state.next_table
+
+    # Reading one's own writes
+
+    @property
+    def records(self) -> PendingWrites:
+        return self._records
+
+    @property
+    def tables(self) -> Mapping[int, Table]:
+        return self._tables
+
+    @property
+    def version_number(self) -> int:
+        """The number of the version that the commit will make."""
+        return self._base.version.state.version + 1
+
+    def column(self, table: Table, column: Column) -> ColumnVersion:
+        place = (table.schema.table, column.number)
+        if place in self._columns:
+            return self._columns[place].present()
+        if place[0] not in self._base.tables:
+            return self.writable(table, column).present()
+        return self._base.column(self._base.tables[place[0]], column)
+
+    def vector(self, table: Table, column: Column, slot: int) -> Stored:
+        """A stored or a pending vector, bit for bit."""
+        mirror = self._columns.get((table.schema.table, column.number))
+        if mirror is not None and slot >= mirror.published_slots:
+            pending: Stored = mirror.vectors[slot].astype(vector_dtype(column))
+            return pending
+        return read_vector(self._base.records, table.schema, column, slot)
+
+    # Changing tables
+
+    def add_table(self, schema: Schema, state: TableState) -> Table:
+        """A new table; its number in `schema` is replaced by the next one."""
+        schema = replace(schema, table=self._next_table)
+        self._next_table += 1
+        table = Table(schema, state)
+        self._tables[schema.table] = table
+        write_schema(self._records, schema)
+        return table
+
+    def change_schema(self, schema: Schema) -> None:
+        self._tables[schema.table] = Table(schema, self._tables[schema.table].state)
+        write_schema(self._records, schema)
+
+    def drop_table(self, table: Table) -> None:
+        del self._tables[table.schema.table]
+        delete_table(self._records, table.schema.table)
+
+    def set_state(self, table: int, state: TableState) -> None:
+        """New counters of a table; those of its columns are kept by the columns."""
+        self._tables[table] = Table(self._tables[table].schema, state)
+
+    def writable(self, table: Table, column: Column) -> ColumnMirror:
+        """The column, ready to be changed."""
+        place = (table.schema.table, column.number)
+        if place not in self._columns:
+            if place[0] in self._base.tables:
+                self._base.column(self._base.tables[place[0]], column)
+                mirror = self._mirror.columns[place]
+            else:
+                mirror = ColumnMirror(column, table.state.columns[column.number], table.state.slots)
+            mirror.mark()
+            self._columns[place] = mirror
+        return self._columns[place]
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around the changes of one statement, after its checks. One that is cut off in the middle leaves nothing
+        that could be committed: only a roll back, to a savepoint or of all, goes on from there."""
+        self.check_whole()
+        self._broken = True
+        yield
+        self._broken = False
+
+    def check_whole(self) -> None:
+        if self._broken:
+            raise TransactionError("a write of this transaction was cut off in the middle; it can only be rolled back")
+
+    # Savepoints
+
+    def mark(self) -> None:
+        """Begin a savepoint."""
+        self._marks.append((self._records.mark(), dict(self._tables), self._next_table, set(self._columns)))
+        for mirror in self._columns.values():
+            mirror.mark()
+
+    def roll_back_to_mark(self) -> None:
+        records, self._tables, self._next_table, columns = self._marks.pop()
+        self._broken = False
+        self._records.roll_back(records)
+        for place in list(self._columns):
+            self._columns[place].roll_back()
+            if place not in columns:
+                del self._columns[place]
+
+    def release_mark(self) -> None:
+        """End a savepoint, keeping what was done since."""
+        *_, columns = self._marks.pop()
+        for place, mirror in self._columns.items():
+            if place in columns:
+                mirror.release()
+
+    # Ending
+
+    def commit(self) -> None:
+        """Write everything in one transaction of the file, then publish it; nothing remains of it on an error."""
+        try:
+            self.check_whole()
+            if not any(self._records.changes.values()) and not self._columns:
+                self._abandon()
+                return
+            version = self._gather()
+        except BaseException:
+            self.roll_back()
+            raise
+        self._base.close()
+        self._mirror.offer(version)
+        written = self._columns
+        try:
+            self._write(version)
+            self._mirror.publish(version, written)
+        except BaseException:
+            self._mirror.withdraw()
+            self._abandon()
+            raise
+        self._ended = True
+        self._gate.release()
+
+    def __del__(self) -> None:
+        # A transaction whose thread died, or that nobody ended.
+        if not getattr(self, "_ended", True):
+            self._abandon()
+
+    def roll_back(self) -> None:
+        """Forget everything."""
+        self._abandon()
+
+    def _gather(self) -> Version:
+        """Put the changed blocks, the counters and the log among the records; the version they make."""
+        state = State(self.version_number, os.urandom(8), self._next_table)
+        columns = {}
+        for place, mirror in self._columns.items():
+            table = self._tables.get(place[0])
+            if table is None:
+                continue
+            self.set_state(place[0], table.state.with_column(place[1], mirror.state))
+            write_blocks(self._records, place[0], mirror)
+            columns[place] = mirror.present()
+        for number, table in self._tables.items():
+            before = self._base.tables.get(number)
+            if before is None or before.state != table.state:
+                write_counters(self._records, number, table.state)
+        header.write_state(self._records, state)
+        write_changes(self._records, state.version)
+        return Version(state, self._tables, columns)
+
+    def _write(self, version: Version) -> None:
+        environment = self._mirror.environment
+        try:
+            environment.write(self._records.changes, self._base.version.state, self._timeout, sync=self._sync)
+        except BaseException:
+            # Interrupted, or the disk failed: the file itself knows whether the commit is there.
+            if not self._is_committed(version):
+                raise
+            self._mirror.publish(version, self._columns)
+            self._columns = {}
+            raise
+
+    def _is_committed(self, version: Version) -> bool:
+        try:
+            with self._mirror.environment.read() as reader:
+                return header.read_state(reader) == version.state
+        except Error:
+            return False
+
+    def _abandon(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            for mirror in self._columns.values():
+                while mirror.marked:
+                    mirror.roll_back()
+            self._columns = {}
+            self._base.close()
+        finally:
+            self._gate.release()
