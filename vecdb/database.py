@@ -1,0 +1,270 @@
+"""A database: one file, its tables, its transactions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, TypeVar
+
+from vecdb.errors import (
+    DatabaseNotFoundError,
+    LimitError,
+    ProgrammingError,
+    ReadOnlyError,
+    StaleHandleError,
+    TableExistsError,
+    TransactionError,
+    VectorError,
+)
+from vecdb.fields.schema import check_name, declare_fields
+from vecdb.mirror.versions import Mirror, View
+from vecdb.mirror.writer import Writer
+from vecdb.options import (
+    DEFAULT_TIMEOUT,
+    DURABILITIES,
+    MAX_VECTORS,
+    Durability,
+    Vector,
+    is_int,
+)
+from vecdb.storage.catalog import Column, ColumnState, Schema, TableState
+from vecdb.storage.creation import create_database
+from vecdb.storage.environment import REGISTRY
+from vecdb.storage.header import read_header
+from vecdb.table import Table
+from vecdb.transaction import Transaction, TransactionStack
+
+Result = TypeVar("Result")
+
+
+def connect(
+    path: str | os.PathLike[str],
+    *,
+    create: bool = True,
+    readonly: bool = False,
+    durability: Durability = "full",
+    timeout: float = DEFAULT_TIMEOUT,
+    max_size: int | None = None,
+) -> Database:
+    """Open the database in the file `path`, and create it if it is not there, unless `create` is False.
+
+    `durability="full"`: a commit that returned survives a power cut; `"normal"`: the file is never damaged, but the
+    last commits may be lost in one. `timeout`: seconds to wait for the writer's turn. `max_size`: most bytes that
+    the file may grow to. Raises DatabaseNotFoundError, NotAVecdbError, FormatVersionError, CorruptionError,
+    ReadOnlyError or StorageFullError.
+    """
+    return Database(path, create=create, readonly=readonly, durability=durability, timeout=timeout, max_size=max_size)
+
+
+class Database:
+    """An open database, made by `connect`. Threads may share it."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        create: bool,
+        readonly: bool,
+        durability: Durability,
+        timeout: float,
+        max_size: int | None,
+    ) -> None:
+        if durability not in DURABILITIES:
+            raise ProgrammingError(f"durability is one of {', '.join(DURABILITIES)}, not {durability!r}")
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < 1e9:
+            raise ProgrammingError(f"timeout is a number of seconds of 0 or more, not {timeout!r}")
+        if max_size is not None and (not is_int(max_size) or max_size < 1):
+            raise ProgrammingError(f"max_size is None or a number of bytes, not {max_size!r}")
+        self.path = os.path.abspath(os.fspath(path))
+        self.readonly = readonly
+        self._timeout = float(timeout)
+        self._sync = durability == "full"
+        self._closed = False
+        self._executors: dict[int, ThreadPoolExecutor] = {}
+        self._transactions = TransactionStack(self._begin)
+        if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
+            if not create or readonly:
+                raise DatabaseNotFoundError(f"there is no database at {self.path}")
+            create_database(self.path)
+        self._environment = REGISTRY.acquire(self.path, readonly=readonly, sync_meta=self._sync, max_size=max_size)
+        try:
+            self._mirror = Mirror.of(self._environment)
+            with self._mirror.view() as view:
+                read_header(view.records, self.path)
+        except BaseException:
+            REGISTRY.release(self._environment)
+            raise
+
+    # Tables
+
+    def create_table(
+        self,
+        name: str,
+        *,
+        dim: int | None = None,
+        metric: str | None = None,
+        dtype: str | None = None,
+        m: int | None = None,
+        ef_construction: int | None = None,
+        vectors: Mapping[str, Vector] | None = None,
+        fields: Mapping[str, object] | None = None,
+        exist_ok: bool = False,
+    ) -> Table:
+        """Create a table with one vector column, named "vector", of length `dim`, or with those of `vectors`.
+
+        `fields` declares typed fields: str, int, float, bool, datetime, or a list of one of them; any other
+        metadata may ride along in a row. With `exist_ok`, a table that is there with the same columns and fields is
+        returned. Raises TableExistsError, VectorError, FieldError or LimitError.
+        """
+        options = {"metric": metric, "dtype": dtype, "m": m, "ef_construction": ef_construction}
+        columns = _declare_columns(dim, {key: value for key, value in options.items() if value is not None}, vectors)
+        declared = declare_fields({} if fields is None else fields)
+        schema = Schema(0, check_name(name, "a table"), columns, declared)
+        state = TableState(columns={column.number: ColumnState() for column in columns})
+
+        def create(writer: Writer) -> int:
+            for table in writer.tables.values():
+                if table.schema.name != name:
+                    continue
+                if not exist_ok:
+                    raise TableExistsError(f"there is a table {name!r} already; exist_ok=True accepts it")
+                if (table.schema.columns, table.schema.fields) != (columns, declared):
+                    raise TableExistsError(f"there is a table {name!r} already, with other columns or fields")
+                return table.schema.table
+            with writer.changing():
+                return writer.add_table(schema, state).schema.table
+
+        return Table(self, name, self._write(create))
+
+    def table(self, name: str) -> Table:
+        """The table of that name; TableNotFoundError if there is none."""
+        with self._view() as view:
+            return Table(self, name, view.find_table(name).schema.table)
+
+    def tables(self) -> list[str]:
+        """The names of all tables, sorted."""
+        with self._view() as view:
+            return sorted(view.table_names())
+
+    def drop_table(self, name: str) -> None:
+        """Delete a table and its rows; TableNotFoundError if there is none."""
+
+        def drop(writer: Writer) -> None:
+            table = writer.find_table(name)
+            with writer.changing():
+                writer.drop_table(table)
+
+        self._write(drop)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.tables()
+
+    # Transactions
+
+    def transaction(self) -> Transaction:
+        """A context in which every write of this thread to this database is one transaction; nested, a savepoint."""
+        return Transaction(self._transactions)
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each commit."""
+        with self._view() as view:
+            return view.version_number
+
+    # Ending
+
+    def close(self) -> None:
+        """Release every file handle; a transaction of this thread is rolled back. May be called twice."""
+        if self._closed:
+            return
+        self._transactions.roll_back_all()
+        REGISTRY.release(self._environment)
+        self._closed = True
+        for executor in self._executors.values():
+            executor.shutdown()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True) and hasattr(self, "_mirror"):
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<vecdb.Database {self.path!r}{' closed' if self._closed else ''}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a database handle can't be pickled; connect again where it is needed")
+
+    # For tables
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StaleHandleError(f"the database {self.path} is closed; connect again")
+        self._environment.check_usable()
+
+    def _begin(self) -> Writer:
+        self._check_open()
+        if self.readonly:
+            raise ReadOnlyError(f"{self.path} was opened with readonly=True")
+        return Writer(self._mirror, self._timeout, sync=self._sync)
+
+    @contextmanager
+    def _view(self) -> Iterator[View]:
+        """What this thread reads: its own transaction, or the newest commit."""
+        self._check_open()
+        writer = self._transactions.writer
+        if writer is not None:
+            writer.check_whole()
+            yield writer
+        else:
+            with self._mirror.view() as view:
+                yield view
+
+    def _write(self, statement: Callable[[Writer], Result]) -> Result:
+        """Run a statement in this thread's transaction, or in one of its own."""
+        self._check_open()
+        writer = self._transactions.writer
+        if writer is not None:
+            return statement(writer)
+        with self.transaction():
+            writer = self._transactions.writer
+            if writer is None:
+                raise TransactionError("the transaction was ended by its own statement")
+            return statement(writer)
+
+    def _executor(self, threads: int) -> ThreadPoolExecutor:
+        """A pool of that many threads, kept until the database is closed."""
+        if threads not in self._executors:
+            self._executors[threads] = ThreadPoolExecutor(threads, thread_name_prefix="vecdb")
+        return self._executors[threads]
+
+
+def _declare_columns(
+    dim: int | None, options: Mapping[str, Any], vectors: Mapping[str, Vector] | None
+) -> tuple[Column, ...]:
+    if vectors is None:
+        if dim is None:
+            if options:
+                raise VectorError(f"{', '.join(options)} without dim: give the length of the vectors")
+            return ()
+        return (Column(1, "vector", Vector(dim, **options)),)
+    if dim is not None or options:
+        raise VectorError("give either dim and its options, or vectors, not both")
+    if len(vectors) > MAX_VECTORS:
+        raise LimitError(f"{len(vectors)} vector columns are declared; the most is {MAX_VECTORS}")
+    for name, vector in vectors.items():
+        if not isinstance(vector, Vector):
+            raise VectorError(f"column {name!r} must be a vecdb.Vector, not {type(vector).__name__}")
+    return tuple(
+        Column(number, check_name(name, "a vector column"), vector)
+        for number, (name, vector) in enumerate(vectors.items(), start=1)
+    )

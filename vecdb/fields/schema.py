@@ -1,0 +1,179 @@
+"""Declared fields: their types, and values checked against them before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from types import GenericAlias
+from typing import Any, Final, get_args, get_origin
+
+import numpy as np
+
+from vecdb.errors import FieldError, LimitError
+from vecdb.options import MAX_DEPTH, MAX_FIELDS, MAX_NAME_BYTES
+from vecdb.storage.catalog import Field, Schema
+
+Values = list[Any]
+
+_SCALARS: Final[dict[type, str]] = {str: "str", int: "int", float: "float", bool: "bool", datetime: "datetime"}
+_PYTHON: Final = {name: python for python, name in _SCALARS.items()}
+# Names of types as the catalog stores them: never change.
+TYPES: Final = frozenset(_SCALARS.values()) | {f"list[{name}]" for name in _SCALARS.values()}
+
+_INT_MIN: Final = -(2**63)
+_INT_MAX: Final = 2**63 - 1
+
+
+def declare_fields(declared: Mapping[str, object]) -> tuple[Field, ...]:
+    """Fields from names and Python types: str, int, float, bool, datetime, or a list of one of them."""
+    if len(declared) > MAX_FIELDS:
+        raise LimitError(f"{len(declared)} fields are declared; the most is {MAX_FIELDS}")
+    return tuple(Field(check_name(name, "a field"), _type_name(name, kind)) for name, kind in declared.items())
+
+
+def check_name(name: object, what: str) -> str:
+    """A name of a table, a vector column or a field."""
+    if not isinstance(name, str) or not name:
+        raise FieldError(f"the name of {what} must be a str that is not empty, not {name!r}")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise FieldError(f"the name {name!r} of {what} is not valid Unicode") from error
+    if size > MAX_NAME_BYTES:
+        raise LimitError(f"the name of {what} has {size} bytes; the most is {MAX_NAME_BYTES}: {name[:40]!r}...")
+    return name
+
+
+def split_fields(schema: Schema, fields: Mapping[str, Any] | None, row: object) -> tuple[Values, dict[str, Any]]:
+    """A row's fields as declared values in their order, trailing nulls cut, and the rest. `row` names it in errors."""
+    if not fields:
+        return [], {}
+    if not isinstance(fields, Mapping):
+        raise FieldError(f"row {row!r}: fields must be a dict, not {type(fields).__name__}")
+    rest = dict(fields)
+    values = []
+    for field in schema.fields:
+        value = rest.pop(field.name, None)
+        values.append(None if value is None else _checked(field, value, row))
+    while values and values[-1] is None:
+        values.pop()
+    return values, {name: _plain(value, row, name, 1) for name, value in rest.items() if _is_key(name, row, "")}
+
+
+def join_fields(schema: Schema, values: Values, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's fields as the user sees them: every declared one, then the rest."""
+    fields: dict[str, Any] = {field.name: None for field in schema.fields}
+    fields.update(zip(fields, values, strict=False))
+    fields.update(extra)
+    return fields
+
+
+def _type_name(name: str, kind: object) -> str:
+    if isinstance(kind, type) and not isinstance(kind, GenericAlias) and kind in _SCALARS:
+        return _SCALARS[kind]
+    arguments = get_args(kind)
+    if get_origin(kind) is list and len(arguments) == 1 and arguments[0] in _SCALARS:
+        return f"list[{_SCALARS[arguments[0]]}]"
+    raise FieldError(
+        f"field {name!r}: {kind!r} is no type of field; there are {', '.join(_SCALARS.values())} and lists of them"
+    )
+
+
+def _checked(field: Field, value: Any, row: object) -> Any:
+    if field.type.startswith("list["):
+        if isinstance(value, np.ndarray) and value.ndim == 1:
+            value = value.tolist()
+        if not isinstance(value, (list, tuple)):
+            raise _mismatch(field, value, row)
+        return [_scalar(field, field.type[5:-1], item, row) for item in value]
+    return _scalar(field, field.type, value, row)
+
+
+def _scalar(field: Field, kind: str, value: Any, row: object) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if kind == "float" and type(value) is int:
+        try:
+            return float(value)
+        except OverflowError:
+            raise _mismatch(field, value, row) from None
+    if type(value) is not _PYTHON[kind]:
+        raise _mismatch(field, value, row)
+    return _storable(value, row, field.name)
+
+
+def _mismatch(field: Field, value: object, row: object) -> FieldError:
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    return FieldError(f"row {row!r}: field {field.name!r} is {field.type}, not {type(value).__name__}: {shown}")
+
+
+def _plain(value: Any, row: object, path: str, depth: int) -> Any:
+    """JSON-like metadata, with datetime and bytes, copied as plain values; FieldError with the path of what is not."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or type(value) in (bool, float, bytes):
+        return value
+    if type(value) in (str, int, datetime):
+        return _storable(value, row, path)
+    if depth > MAX_DEPTH:
+        raise FieldError(f"row {row!r}: {_shorten(path)} is nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, row, f"{path}[{number}]", depth + 1) for number, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {
+            name: _plain(item, row, f"{path}.{name}", depth + 1)
+            for name, item in value.items()
+            if _is_key(name, row, path)
+        }
+    raise FieldError(f"row {row!r}: {_shorten(path)} is of a type that can't be stored: {type(value).__name__}")
+
+
+def _storable(value: Any, row: object, path: str) -> Any:
+    """A str, int or datetime that has a stored form."""
+    if type(value) is int and not _INT_MIN <= value <= _INT_MAX:
+        raise FieldError(f"row {row!r}: {_shorten(path)} is an int beyond 64 bits")
+    if type(value) is str and not value.isascii():
+        _encode(value, row, path)
+    if type(value) is datetime:
+        try:
+            value.utcoffset()
+        except Exception as error:  # a tzinfo may raise anything
+            raise FieldError(f"row {row!r}: {_shorten(path)} has a time zone that fails: {error}") from error
+    return value
+
+
+def _is_key(name: object, row: object, path: str) -> bool:
+    if not isinstance(name, str):
+        inside = f" in {_shorten(path)}" if path else ""
+        raise FieldError(f"row {row!r}: names of fields{inside} must be str, not {name!r}")
+    if not name.isascii():
+        _encode(name, row, path or name)
+    return True
+
+
+def _encode(text: str, row: object, path: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        name = path.encode("ascii", "backslashreplace").decode()
+        raise FieldError(f"row {row!r}: {_shorten(name)} is not valid Unicode: {error.reason}") from error
+
+
+def _shorten(path: str) -> str:
+    return path if len(path) <= 80 else path[:77] + "..."
+
+
+def iterate_columns(fields: Mapping[str, Any], rows: int) -> Iterator[dict[str, Any]]:
+    """Rows of fields given by column: each a sequence of `rows` values."""
+    columns = {}
+    for name, values in fields.items():
+        if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
+            raise FieldError(f"field {name!r}: with many rows give a list of values, one for each")
+        if len(values) != rows:
+            raise FieldError(f"field {name!r} has {len(values)} values for {rows} rows")
+        columns[name] = values.tolist() if isinstance(values, np.ndarray) else list(values)
+    for number in range(rows):
+        yield {name: values[number] for name, values in columns.items()}

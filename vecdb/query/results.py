@@ -1,0 +1,104 @@
+"""What reads give back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecdb.errors import VectorError
+from vecdb.mirror.load import Stored
+from vecdb.storage.rows import Id
+
+Vectors = dict[str, Stored]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row. `vectors` holds those it has, by column, when they were asked for."""
+
+    id: Id
+    fields: dict[str, Any]
+    vectors: Vectors | None = None
+
+    @property
+    def vector(self) -> Stored | None:
+        """The vector of a row that has one column; None where the row has none."""
+        if self.vectors is None:
+            raise VectorError("this row was read without vectors; read it with vectors=True")
+        if len(self.vectors) > 1:
+            raise VectorError(f"this row has the vectors {sorted(self.vectors)}: take one from row.vectors")
+        return next(iter(self.vectors.values()), None)
+
+
+@dataclass(frozen=True)
+class Hit(Row):
+    """A row found by a search, with its distance to the query."""
+
+    distance: float = field(default=float("nan"), kw_only=True)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search did."""
+
+    strategy: str  # "graph" or "scan"
+    rows: int  # that could be found
+    compared: int  # distances computed
+    ef: int | None  # beam width of a graph search
+    seconds: float
+
+    def __str__(self) -> str:
+        how = f"graph search with ef = {self.ef}" if self.strategy == "graph" else "exact scan"
+        return f"{how}: {self.compared:,} of {self.rows:,} rows compared in {1000 * self.seconds:.2f} ms"
+
+
+class Hits(Sequence[Hit]):
+    """The hits of one search, nearest first."""
+
+    def __init__(self, hits: list[Hit], plan: Plan) -> None:
+        self._hits = hits
+        self.plan = plan
+
+    @property
+    def ids(self) -> list[Id]:
+        return [hit.id for hit in self._hits]
+
+    @property
+    def distances(self) -> NDArray[np.float64]:
+        """(hits,) float64, ascending."""
+        return np.array([hit.distance for hit in self._hits], np.float64)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | list[Hit]:
+        return self._hits[index]
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self._hits)
+
+    def __repr__(self) -> str:
+        return f"Hits({[(hit.id, round(hit.distance, 6)) for hit in self._hits]})"
+
+
+@dataclass(frozen=True)
+class BatchHits:
+    """The hits of many searches: row q holds those of query q, nearest first.
+
+    What lies past `counts[q]` is padding: -1 or None as id, infinity as distance.
+    """
+
+    ids: NDArray[Any]  # (queries, k): int64 where every id of the table is an int, else object
+    distances: NDArray[np.float32]  # (queries, k)
+    counts: NDArray[np.int64]  # (queries,)
+
+    def __len__(self) -> int:
+        return len(self.counts)

@@ -1,0 +1,266 @@
+"""What a caller hands in, checked as a whole and brought into one form, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecdb.errors import FieldError, IdError, VectorError
+from vecdb.fields.schema import Values, iterate_columns, split_fields
+from vecdb.mirror.load import vector_dtype
+from vecdb.options import MAX_ID_BYTES, MAX_NORM, MIN_NORM
+from vecdb.storage.catalog import Column, Schema
+from vecdb.storage.rows import Id
+
+Float32 = NDArray[np.float32]
+
+
+class ColumnVectors(NamedTuple):
+    """Vectors of a column for the rows of a batch, rounded to the column's dtype."""
+
+    values: Float32  # (rows, dim); zeros where a row has none
+    present: NDArray[np.bool_]  # (rows,)
+
+
+@dataclass
+class Batch:
+    """Rows to write. `vectors` has an entry for every column of the table."""
+
+    ids: list[Id]
+    vectors: dict[int, ColumnVectors]
+    values: list[Values]
+    extras: list[dict[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def columns_mask(self, schema: Schema, row: int) -> int:
+        """Bit i is set when the row has a vector in column i of the schema."""
+        return sum(
+            1 << place for place, column in enumerate(schema.columns) if self.vectors[column.number].present[row]
+        )
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """Some of the rows."""
+        index = np.asarray(rows, np.intp)
+        return Batch(
+            [self.ids[row] for row in rows],
+            {
+                number: ColumnVectors(column.values[index], column.present[index])
+                for number, column in self.vectors.items()
+            },
+            [self.values[row] for row in rows],
+            [self.extras[row] for row in rows],
+        )
+
+
+def read_batch(schema: Schema, ids: object, vectors: object, fields: object, next_id: int) -> tuple[Batch, bool]:
+    """The batch of an insert or upsert, and whether it is one row given by itself.
+
+    Without ids, rows are numbered from `next_id`.
+    """
+    single = is_id(ids) or (ids is None and _is_single(vectors))
+    if ids is None:
+        count = 1 if single else _batch_length(vectors, fields)
+        given: list[Id] = list(range(next_id, next_id + count))
+        check_ids(given[-1:])
+    else:
+        given = check_ids([ids] if single else ids)
+    columns = read_vectors(schema, vectors, given, single=single)
+    for column in schema.columns:
+        columns.setdefault(column.number, absent(column, len(given)))
+    rows: Iterator[Any] = iter([fields]) if single else rows_of(fields, len(given))
+    values, extras = [], []
+    for identifier, row in zip(given, rows, strict=True):
+        declared, extra = split_fields(schema, row, identifier)
+        values.append(declared)
+        extras.append(extra)
+    return Batch(given, columns, values, extras), single
+
+
+def check_id(value: object) -> Id:
+    """An id as it is stored; IdError for what is none."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str):
+        try:
+            size = len(value.encode())
+        except UnicodeEncodeError as error:
+            raise IdError(f"the id {value!a} is not valid Unicode: {error.reason}") from error
+        if not 1 <= size <= MAX_ID_BYTES:
+            shown = value if size <= 60 else value[:57] + "..."
+            raise IdError(f"a str id has 1 to {MAX_ID_BYTES} UTF-8 bytes, not {size}: {shown!r}")
+        return str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not -(2**63) <= value < 2**63:
+            raise IdError(f"an int id has 64 bits; {value} has more")
+        return int(value)
+    raise IdError(f"an id is a str or an int, not {type(value).__name__}: {value!r}")
+
+
+def check_ids(ids: object) -> list[Id]:
+    if isinstance(ids, (Mapping, bytes)) or not isinstance(ids, Iterable):
+        raise IdError(f"ids must be an id, a list of ids or None, not {type(ids).__name__}")
+    return [check_id(item) for item in ids]
+
+
+def check_query(column: Column, query: object) -> Float32:
+    """A query as (1, dim) float32."""
+    if query is None:
+        raise VectorError("the query is None; it must be a vector")
+    return _to_matrix(column, [query], lambda _: "the query", np.dtype(np.float32)).values
+
+
+def check_queries(column: Column, queries: object) -> Float32:
+    """Queries as (n, dim) float32."""
+    matrix, present = _to_matrix(column, queries, lambda row: f"query {row}", np.dtype(np.float32))
+    if not present.all():
+        raise VectorError(f"query {int(np.flatnonzero(~present)[0])} is None; it must be a vector")
+    return matrix
+
+
+def find_column(schema: Schema, name: str | None) -> Column:
+    """The column of a name, or the only one."""
+    if name is None:
+        if len(schema.columns) == 1:
+            return schema.columns[0]
+        names = ", ".join(repr(column.name) for column in schema.columns)
+        raise VectorError(f"table {schema.name!r} has the vector columns {names or 'none'}: name one")
+    column = schema.column(name)
+    if column is None:
+        names = ", ".join(repr(item.name) for item in schema.columns)
+        raise VectorError(f"table {schema.name!r} has no vector column {name!r}; it has {names or 'none'}")
+    return column
+
+
+def is_id(ids: object) -> bool:
+    """Whether this is meant as one id; check_id says whether it is a good one."""
+    return isinstance(ids, (str, int, np.integer, bytes, float))
+
+
+def _is_single(vectors: object) -> bool:
+    """Whether vectors without ids are one row's: a vector rather than a matrix."""
+    if vectors is None:
+        return True
+    if isinstance(vectors, Mapping):
+        return all(_is_single(vector) for vector in vectors.values())
+    if isinstance(vectors, np.ndarray):
+        return vectors.ndim == 1
+    first = next(iter(vectors), None) if isinstance(vectors, Iterable) else None
+    return first is not None and not hasattr(first, "__len__")
+
+
+def _batch_length(vectors: object, fields: object) -> int:
+    """Rows of a batch that comes without ids."""
+    for given in vectors.values() if isinstance(vectors, Mapping) else [vectors, fields]:
+        if given is not None and not isinstance(given, Mapping) and hasattr(given, "__len__"):
+            return len(given)
+    raise VectorError("rows without ids are counted by their vectors: give a matrix or a list")
+
+
+def read_vectors(schema: Schema, vectors: object, ids: list[Id], *, single: bool) -> dict[int, ColumnVectors]:
+    """Vectors by the number of their column, whichever way they were given; columns not given are left out."""
+    if vectors is None:
+        return {}
+    by_name = vectors if isinstance(vectors, Mapping) else {find_column(schema, None).name: vectors}
+    result = {}
+    for name, value in by_name.items():
+        column = find_column(schema, name)
+        rows = [value] if single else [None] * len(ids) if value is None else value
+        result[column.number] = _to_matrix(
+            column, rows, lambda row: f"row {ids[row]!r}" if row < len(ids) else f"row {row}", vector_dtype(column)
+        )
+        if len(result[column.number].present) != len(ids):
+            raise VectorError(
+                f"column {column.name!r}: {len(result[column.number].present)} vectors for {len(ids)} ids"
+            )
+    return result
+
+
+def absent(column: Column, rows: int) -> ColumnVectors:
+    """No vector in any row."""
+    return ColumnVectors(np.zeros((rows, column.options.dim), np.float32), np.zeros(rows, np.bool_))
+
+
+def _to_matrix(column: Column, rows: Any, name: Callable[[int], str], dtype: np.dtype[Any]) -> ColumnVectors:
+    """Rows as float32 of values that `dtype` holds exactly, each checked; `name` says which row an error is about."""
+    if isinstance(rows, np.ndarray) and rows.dtype != object and rows.ndim > 0:
+        given, present = rows, np.ones(len(rows), np.bool_)
+    else:
+        given, present = _stack(column, rows, name)
+    if len(given) == 0:
+        return ColumnVectors(np.zeros((len(present), column.options.dim), np.float32), present)
+    places = np.flatnonzero(present)
+    if given.dtype.kind not in "fiu":
+        raise VectorError(f"{name(int(places[0]))}: a vector holds real numbers, not {given.dtype}")
+    if given.ndim != 2 or given.shape[1] != column.options.dim:
+        raise _wrong_shape(column, name(int(places[0])), given.shape[1:])
+    with np.errstate(over="ignore"):
+        rounded = given.astype(dtype)
+    _check_numbers(column, given, rounded, lambda row: name(int(places[row])))
+    values = np.zeros((len(present), column.options.dim), np.float32)
+    values[present] = rounded
+    return ColumnVectors(values, present)
+
+
+def _stack(column: Column, rows: Any, name: Callable[[int], str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """A list of vectors and None as the matrix of those that are vectors."""
+    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable) or getattr(rows, "ndim", 1) == 0:
+        raise VectorError(f"column {column.name!r}: vectors are a matrix or a list, not {type(rows).__name__}")
+    vectors = []
+    present = []
+    for number, row in enumerate(rows):
+        present.append(row is not None)
+        if row is None:
+            continue
+        try:
+            vector = np.asarray(row)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise VectorError(f"{name(number)}: not a vector: {error}") from error
+        if vector.dtype.kind not in "fiu":
+            raise VectorError(f"{name(number)}: a vector holds real numbers, not {vector.dtype}")
+        if vector.shape != (column.options.dim,):
+            raise _wrong_shape(column, name(number), vector.shape)
+        vectors.append(vector)
+    return np.stack(vectors) if vectors else np.zeros((0, column.options.dim)), np.array(present, np.bool_)
+
+
+def _wrong_shape(column: Column, name: str, shape: tuple[int, ...]) -> VectorError:
+    return VectorError(
+        f"{name}: column {column.name!r} takes vectors of shape ({column.options.dim},), not {tuple(shape)}"
+    )
+
+
+def _check_numbers(column: Column, given: NDArray[Any], rounded: NDArray[Any], name: Callable[[int], str]) -> None:
+    """No NaN, no infinity, no length that float32 arithmetic can't carry."""
+    finite = np.isfinite(rounded).all(axis=1)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        problem = "overflows " + rounded.dtype.name if np.isfinite(given[row]).all() else "holds NaN or infinity"
+        raise VectorError(f"{name(row)}: its vector for column {column.name!r} {problem}")
+    lengths = np.sqrt(np.einsum("ij,ij->i", rounded, rounded, dtype=np.float64))
+    if (lengths > MAX_NORM).any():
+        row = int(np.flatnonzero(lengths > MAX_NORM)[0])
+        raise VectorError(f"{name(row)}: its vector for column {column.name!r} is longer than {MAX_NORM:g}")
+    if column.options.metric == "cosine" and (lengths < MIN_NORM).any():
+        row = int(np.flatnonzero(lengths < MIN_NORM)[0])
+        raise VectorError(
+            f"{name(row)}: its vector for column {column.name!r} is zero, which has no cosine distance to anything"
+        )
+
+
+def rows_of(fields: object, rows: int) -> Iterator[Any]:
+    """Fields of each row, given as a list of dicts or a dict of lists."""
+    if fields is None:
+        return iter([None] * rows)
+    if isinstance(fields, Mapping):
+        return iterate_columns(fields, rows)
+    if not isinstance(fields, Sequence):
+        raise FieldError(f"fields are a list of dicts or a dict of lists, not {type(fields).__name__}")
+    if len(fields) != rows:
+        raise FieldError(f"{len(fields)} dicts of fields for {rows} rows")
+    return iter(fields)
