@@ -1,0 +1,59 @@
+"""kill -9 in the middle of a load: every batch that returned is there, none is there in part."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vecdb
+from tests.crash.loader import DIM, ROWS, batch
+from tests.oracles.brute_force import nearest, recall
+
+KILLS = 30
+FILES = 3
+
+
+@pytest.mark.parametrize("file", range(FILES))
+def test_killed_while_loading(path: Path, file: int) -> None:
+    moments = random.Random(file)
+    acknowledged = -1
+    for _ in range(KILLS // FILES):
+        loader = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.loader", str(path)], stdout=subprocess.PIPE, text=True
+        )
+        assert loader.stdout is not None
+        first = loader.stdout.readline()
+        assert first, "the loader failed"
+        time.sleep(moments.uniform(0, 0.5))
+        loader.kill()
+        rest = loader.stdout.read()
+        loader.stdout.close()
+        loader.wait()
+        # A line cut off by the kill names no batch.
+        numbers = [int(line) for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")]
+        assert numbers[0] <= acknowledged + 2
+        acknowledged = numbers[-1]
+        _check(path, acknowledged)
+
+
+def _check(path: Path, acknowledged: int) -> None:
+    with vecdb.connect(path, create=False) as db:
+        table = db.table("t")
+        batches, part = divmod(len(table), ROWS)
+        assert part == 0, "a batch is there in part"
+        assert batches in (acknowledged + 1, acknowledged + 2), "a batch that returned is missing"
+        vectors = np.concatenate([batch(number) for number in range(batches)])
+        for row in table.scan(vectors=True):
+            assert isinstance(row.id, int)
+            assert row.fields == {"batch": row.id // ROWS}
+            assert row.vector is not None
+            assert row.vector.tobytes() == vectors[row.id].tobytes()
+        queries = np.random.default_rng(99).normal(size=(50, DIM)).astype(np.float32)
+        right = [nearest(vectors, query, "cosine", 10) for query in queries]
+        assert recall(table.search_batch(queries).ids.tolist(), right) >= 0.95

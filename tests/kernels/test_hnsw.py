@@ -1,0 +1,113 @@
+"""The compiled kernels against slow, plain ones."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.oracles.beam import beam
+from tests.oracles.brute_force import distances, nearest, recall
+from vecdb.index import graph
+from vecdb.index.levels import draw_levels
+from vecdb.mirror.column import ColumnMirror
+from vecdb.options import Metric, Vector
+from vecdb.storage.catalog import Column, ColumnState
+
+
+def build(vectors: np.ndarray, options: Vector) -> ColumnMirror:
+    """A column with a graph, outside any file."""
+    mirror = ColumnMirror(Column(1, "v", options), ColumnState(), 0)
+    mirror.mark()
+    mirror.append(vectors, np.ones(len(vectors), np.bool_), lambda done: None)
+    assert mirror.state.linked
+    return mirror
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+@pytest.mark.parametrize("dead", [0, 0.3, 0.9])
+def test_a_beam_finds_what_the_plain_one_finds(rng: np.random.Generator, metric: Metric, dead: float) -> None:
+    vectors = rng.normal(size=(1500, 8)).astype(np.float32)
+    mirror = build(vectors, Vector(8, metric, m=6, ef_construction=40))
+    mirror.remove(np.flatnonzero(rng.random(1500) < dead))
+    version = mirror.present()
+    live = set(version.live_slots.tolist())
+    lists = [[int(node) for node in record[2:] if node >= 0] for record in version.links.gather().reshape(-1, 14)]
+    upper = version.upper.gather().reshape(-1, 8)
+    for query in rng.normal(size=(30, 8)).astype(np.float32):
+        far = distances(vectors, query, metric)
+        # The greedy descent of the plain search.
+        layer, node = version.state.entry_layer, version.state.entry_node
+        while layer > 0:
+            best = min(
+                [node, *[int(n) for n in upper[node, 2:] if n >= 0]], key=lambda n: (far[upper[n, 0]], n != node)
+            )
+            if best == node:
+                node = node - 1 if layer > 1 else int(upper[node, 0])
+                layer -= 1
+            else:
+                node = best
+        for ef in (1, 5, 40):
+            expected = [slot for _, slot in beam(lists, far.__getitem__, live.__contains__, node, ef)]
+            found = graph.search(version.graph, version.state, version.slots, query[None], ef, ef)
+            assert found.slots[0, : found.counts[0]].tolist() == expected
+
+
+def test_every_option_of_the_heuristic_builds_a_good_graph(rng: np.random.Generator) -> None:
+    centres = rng.normal(size=(40, 12)) * 3
+    vectors = (centres[rng.integers(40, size=2000)] + rng.normal(size=(2000, 12))).astype(np.float32)
+    queries = (centres[rng.integers(40, size=50)] + rng.normal(size=(50, 12))).astype(np.float32)
+    right = [nearest(vectors, query, "l2", 10) for query in queries]
+    for options in (
+        Vector(12, "l2"),
+        Vector(12, "l2", keep_pruned=False),
+        Vector(12, "l2", extend_candidates=True),
+        Vector(12, "l2", alpha=1.2),
+        Vector(12, "l2", m=4, ef_construction=32, seed=5),
+        Vector(12, "l2", m=64),
+    ):
+        version = build(vectors, options).present()
+        found = graph.search(version.graph, version.state, 2000, queries, 10, 100)
+        assert recall(found.slots.tolist(), right) >= 0.95, options
+
+
+def test_the_seed_decides_the_graph(rng: np.random.Generator) -> None:
+    vectors = rng.normal(size=(1200, 6)).astype(np.float32)
+    first, same, other = (build(vectors, Vector(6, seed=seed)).present() for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.links.gather(), same.links.gather())
+    np.testing.assert_array_equal(first.upper.gather(), same.upper.gather())
+    assert first.state == same.state != other.state
+
+
+def test_levels_follow_the_papers_distribution() -> None:
+    levels = draw_levels(3, 0, 200_000, 16)
+    assert (levels == np.concatenate([draw_levels(3, 0, 777, 16), draw_levels(3, 777, 200_000, 16)])).all()
+    for layer in range(1, 4):
+        assert np.mean(levels >= layer) == pytest.approx(16.0**-layer, rel=0.25)
+
+
+@pytest.mark.parametrize("setting", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
+def test_kernels_without_the_compiler_and_with_bounds_checked(setting: str) -> None:
+    """The same graph as the plain Python that the kernels are written in gives; no index out of bounds."""
+    script = (
+        "import numpy as np; from tests.kernels.test_hnsw import build; from vecdb.options import Vector;"
+        "from vecdb.index import graph; import warnings; warnings.simplefilter('ignore');"
+        "v = np.random.default_rng(4).integers(-9, 9, size=(1030, 3)).astype('f4') + 0.5;"
+        "c = build(v, Vector(3, 'l2', m=3, ef_construction=8)); c.remove(np.arange(0, 1030, 3)); p = c.present();"
+        "f = graph.search(p.graph, p.state, 1030, v[:20], 5, 12);"
+        "print(p.links.gather().tolist(), p.upper.gather().tolist(), f.slots.tolist(), f.distances.round(9).tolist())"
+    )
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "NUMBA_CACHE_DIR": "", **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for environment in ({}, {setting: "1"})
+    ]
+    assert outputs[0] == outputs[1]

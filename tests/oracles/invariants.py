@@ -1,0 +1,126 @@
+"""The invariants of a database file, checked slowly and plainly (FORMAT.md numbers them)."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+
+import numpy as np
+
+import vecdb
+from vecdb.mirror.column import ColumnVersion
+from vecdb.mirror.versions import View
+from vecdb.storage import keys
+from vecdb.storage.catalog import Table
+from vecdb.storage.keys import Space
+from vecdb.storage.rows import decode_row
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Open a database anew and check everything in it."""
+    with vecdb.connect(path, create=False) as db:
+        check_database(db)
+
+
+def check_database(db: vecdb.Database) -> None:
+    with db._view() as view:
+        numbers = set(view.tables)
+        for space in keys.TABLE_SPACES:
+            for key, _ in view.records.scan(space, b""):  # verifies every checksum
+                assert int.from_bytes(key[:4], "big") in numbers, f"{space} holds a record of no table"
+        for table in view.tables.values():
+            _check_table(view, table)
+
+
+def _check_table(view: View, table: Table) -> None:
+    number, schema, state = table.schema.table, table.schema, table.state
+    rows = {
+        keys.slot_of_row(key): decode_row(payload, schema, keys.slot_of_row(key))
+        for key, payload in view.records.scan(Space.ROWS, keys.table_prefix(number))
+    }
+    ids = {
+        bytes(key): int.from_bytes(payload, "big")
+        for key, payload in view.records.scan(Space.IDS, keys.table_prefix(number))
+    }
+    assert ids == {keys.row_id(number, row.id): slot for slot, row in rows.items()}
+    assert len(rows) == state.rows
+    assert all(slot < state.slots for slot in rows)
+    assert sum(isinstance(row.id, str) for row in rows.values()) == state.text_ids
+    assert all(row.id < state.next_id for row in rows.values() if isinstance(row.id, int))
+    for place, column in enumerate(schema.columns):
+        version = view.column(table, column)
+        live = {slot for slot, row in rows.items() if row.vectors >> place & 1}
+        assert set(version.live_slots.tolist()) == live
+        assert version.state.live == len(live)
+        if version.state.linked:
+            _check_graph(version, live)
+        else:
+            assert version.state.upper == 0
+            assert version.state.entry_layer == -1
+
+
+def _check_graph(version: ColumnVersion, live: set[int]) -> None:
+    slots, m = version.slots, version.column.options.m
+    links = version.links.gather().reshape(-1, 2 + 2 * m)
+    upper = version.upper.gather().reshape(-1, 2 + m)[: version.state.upper]
+    assert (links[slots:] == -1).all()
+    links = links[:slots]
+    in_graph = (links[:, 0] >= 0) | (links[:, 2] >= 0)
+    if version.state.entry_layer == 0 and version.state.entry_node >= 0:
+        in_graph[version.state.entry_node] = True
+    if version.state.entry_layer > 0:
+        in_graph[upper[version.state.entry_node, 0]] = True
+    assert all(in_graph[slot] for slot in live), "a live slot is not in the graph"
+    for node, neighbours in enumerate(_lists(links)):
+        _check_list(node, neighbours, slots, 2 * m)
+        assert all(in_graph[other] for other in neighbours)
+    for node, neighbours in enumerate(_lists(upper)):
+        _check_list(node, neighbours, len(upper), m)
+        assert (upper[neighbours, 1] == upper[node, 1]).all(), "a link leaves its layer"
+    # Upper entries: one for each layer of a slot, lowest first, named by the slot's record.
+    for node, (slot, layer) in enumerate(upper[:, :2].tolist()):
+        assert layer >= 1
+        assert links[slot, 1] + layer - 1 == node
+    # The tree: every slot of the graph but the root has a parent; both list each other.
+    lists = _lists(links)
+    roots = [slot for slot in np.flatnonzero(in_graph) if links[slot, 0] < 0]
+    assert len(roots) <= 1
+    for slot in np.flatnonzero(links[:, 0] >= 0).tolist():
+        parent = int(links[slot, 0])
+        assert parent < slot
+        assert parent in lists[slot]
+        assert slot in lists[parent]
+    if live:
+        start = version.state.entry_node
+        if version.state.entry_layer > 0:
+            assert upper[start, 1] == version.state.entry_layer == upper[:, 1].max()
+            start = int(upper[start, 0])
+        assert live <= _reachable(lists, start), "a live slot can't be reached on the base layer"
+
+
+def _lists(records: np.ndarray) -> list[list[int]]:
+    lists = []
+    for record in records[:, 2:]:
+        ends = np.flatnonzero(record < 0)
+        length = int(ends[0]) if len(ends) else len(record)
+        assert (record[length:] == -1).all(), "a list has a gap"
+        lists.append(record[:length].tolist())
+    return lists
+
+
+def _check_list(node: int, neighbours: list[int], nodes: int, limit: int) -> None:
+    assert len(neighbours) <= limit
+    assert len(set(neighbours)) == len(neighbours), "a neighbour stands twice"
+    assert node not in neighbours, "a node links to itself"
+    assert all(0 <= other < nodes for other in neighbours)
+
+
+def _reachable(lists: list[list[int]], start: int) -> set[int]:
+    found = {start}
+    queue = deque([start])
+    while queue:
+        for other in lists[queue.popleft()]:
+            if other not in found:
+                found.add(other)
+                queue.append(other)
+    return found
