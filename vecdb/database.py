@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vecdb.errors import (
     DatabaseNotFoundError,
@@ -36,6 +35,9 @@ from vecdb.storage.environment import REGISTRY
 from vecdb.storage.header import read_header
 from vecdb.table import Table
 from vecdb.transaction import Transaction, TransactionStack
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 Result = TypeVar("Result")
 
@@ -243,6 +245,8 @@ class Database:
 
     def _executor(self, threads: int) -> ThreadPoolExecutor:
         """A pool of that many threads, kept until the database is closed."""
+        from concurrent.futures import ThreadPoolExecutor
+
         if threads not in self._executors:
             self._executors[threads] = ThreadPoolExecutor(threads, thread_name_prefix="vecdb")
         return self._executors[threads]

@@ -54,9 +54,13 @@ def split_fields(schema: Schema, fields: Mapping[str, Any] | None, row: object) 
     values = []
     for field in schema.fields:
         value = rest.pop(field.name, None)
-        values.append(None if value is None else _checked(field, value, row))
+        if value is not None and not _is_plain(value, field.type):
+            value = _checked(field, value, row)
+        values.append(value)
     while values and values[-1] is None:
         values.pop()
+    if not rest:
+        return values, rest
     return values, {name: _plain(value, row, name, 1) for name, value in rest.items() if _is_key(name, row, "")}
 
 
@@ -77,6 +81,15 @@ def _type_name(name: str, kind: object) -> str:
     raise FieldError(
         f"field {name!r}: {kind!r} is no type of field; there are {', '.join(_SCALARS.values())} and lists of them"
     )
+
+
+def _is_plain(value: Any, kind: str) -> bool:
+    """Whether a value is stored as it is: most are, and need no closer look."""
+    if type(value) is str:
+        return kind == "str" and value.isascii()
+    if type(value) is int:
+        return kind == "int" and _INT_MIN <= value <= _INT_MAX
+    return False
 
 
 def _checked(field: Field, value: Any, row: object) -> Any:

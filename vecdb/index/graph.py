@@ -66,10 +66,11 @@ def search(graph: Graph, state: ColumnState, slots: int, queries: NDArray[np.flo
 
 
 class Linker:
-    """Links the slots `first` to `stop` into a graph, some at a time."""
+    """Links slots into a graph, some at a time."""
 
-    def __init__(self, options: Vector, state: ColumnState, first: int, stop: int, live: NDArray[np.bool_]) -> None:
-        """`live` (stop - first,) tells which of the slots have a vector."""
+    def __init__(self, options: Vector, state: ColumnState, first: int, live: NDArray[np.bool_]) -> None:
+        """`live` (slots,) tells which of the slots from `first` on have a vector; others get no links."""
+        stop = first + len(live)
         self.next_slot = first
         self._first = first
         self._stop = stop

@@ -142,9 +142,11 @@ class ColumnMirror:
         self.slots = stop
         self._set_live(first + np.flatnonzero(present), alive=True)
         if self.state.linked:
-            self._link(first, stop, progress)
+            self._link(first, present, progress)
         elif stop >= GRAPH_FROM:
-            self._link(0, stop, progress)
+            live = np.zeros(stop, np.bool_)
+            live[self.present().live_slots] = True
+            self._link(0, live, progress)
 
     def remove(self, slots: Slots) -> None:
         """Make slots not live; their nodes still conduct searches."""
@@ -179,13 +181,13 @@ class ColumnMirror:
         change = len(slots) if alive else -len(slots)
         self.state = replace(self.state, live=self.state.live + change)
 
-    def _link(self, first: int, stop: int, progress: Callable[[int], None]) -> None:
+    def _link(self, first: int, live: NDArray[np.bool_], progress: Callable[[int], None]) -> None:
+        """Link the slots from `first` on, those that are `live`."""
         from vecdb.index.graph import Linker
 
+        stop = first + len(live)
         self.links.extend(_blocks(stop, self.links.per_block))
-        live = np.zeros(stop, np.bool_)
-        live[self.present().live_slots] = True
-        linker = Linker(self.column.options, self.state, first, stop, live[first:])
+        linker = Linker(self.column.options, self.state, first, live)
         self.upper.extend(_blocks(linker.state.upper, self.upper.per_block))
         while not linker.done:
             self.links.reserve(linker.links_wanted(self.links.count))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import Executor
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from vecdb.options import DEFAULT_EF, MAX_EF, is_int
 from vecdb.query.fetch import Wanted, fetch, fetch_ids
 from vecdb.query.results import BatchHits, Hit, Hits, Plan
 from vecdb.storage.catalog import Column, Table
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 Float32 = NDArray[np.float32]
 

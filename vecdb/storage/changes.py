@@ -6,6 +6,7 @@ oldest one reads everything anew.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -77,10 +78,15 @@ def _blocks_of(payload: bytes | memoryview, version: int) -> Iterator[tuple[int,
 
 def _encode_ranges(numbers: list[int]) -> bytes:
     """Sorted numbers as (first, length) pairs of their runs."""
-    ordered = np.unique(np.asarray(numbers, np.int64))
-    starts = np.flatnonzero(np.diff(ordered, prepend=-2) > 1)
-    lengths = np.diff(starts, append=len(ordered))
-    return np.stack([ordered[starts], lengths], axis=1).astype(_ENTRY).tobytes()
+    runs: list[int] = []
+    expected = -1
+    for number in sorted(numbers):
+        if number == expected:
+            runs[-1] += 1
+        else:
+            runs += [number, 1]
+        expected = number + 1
+    return struct.pack(f">{len(runs)}I", *runs)
 
 
 def _decode_ranges(ranges: bytes) -> Numbers:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from typing import Final, NamedTuple
-from uuid import uuid4
 
 from vecdb.errors import CorruptionError, FormatVersionError, NotAVecdbError
 from vecdb.storage import keys
@@ -44,7 +43,7 @@ def write_new(writes: PendingWrites) -> None:
         "minimum_reader": FORMAT_MAJOR,
         "byte_order": sys.byteorder,
         "features": [],
-        "uuid": uuid4().bytes,
+        "uuid": os.urandom(16),
         "incarnation": 1,
     }
     writes.put(Space.HEADER, keys.FORMAT, pack(header))

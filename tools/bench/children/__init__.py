@@ -1,0 +1,1 @@
+"""Programs that `fresh_process` runs, each in a process of its own."""
