@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -50,15 +51,28 @@ def connect(
     durability: Durability = "full",
     timeout: float = DEFAULT_TIMEOUT,
     max_size: int | None = None,
+    memory: int | None = None,
 ) -> Database:
     """Open the database in the file `path`, and create it if it is not there, unless `create` is False.
 
     `durability="full"`: a commit that returned survives a power cut; `"normal"`: the file is never damaged, but the
     last commits may be lost in one. `timeout`: seconds to wait for the writer's turn. `max_size`: most bytes that
-    the file may grow to. Raises DatabaseNotFoundError, NotAVecdbError, FormatVersionError, CorruptionError,
-    ReadOnlyError or StorageFullError.
+    the file may grow to. `memory`: most bytes of vector columns to keep in memory, by default half of the machine's; a
+    column that does not fit is searched exactly in the file, and is in memory only while it is written. Handles on
+    one file in a process share what the first one set.
+
+    Raises DatabaseNotFoundError, NotAVecdbError, FormatVersionError, CorruptionError, ReadOnlyError or
+    StorageFullError.
     """
-    return Database(path, create=create, readonly=readonly, durability=durability, timeout=timeout, max_size=max_size)
+    return Database(
+        path,
+        create=create,
+        readonly=readonly,
+        durability=durability,
+        timeout=timeout,
+        max_size=max_size,
+        memory=memory,
+    )
 
 
 class Database:
@@ -73,6 +87,7 @@ class Database:
         durability: Durability,
         timeout: float,
         max_size: int | None,
+        memory: int | None,
     ) -> None:
         if durability not in DURABILITIES:
             raise ProgrammingError(f"durability is one of {', '.join(DURABILITIES)}, not {durability!r}")
@@ -80,6 +95,8 @@ class Database:
             raise ProgrammingError(f"timeout is a number of seconds of 0 or more, not {timeout!r}")
         if max_size is not None and (not is_int(max_size) or max_size < 1):
             raise ProgrammingError(f"max_size is None or a number of bytes, not {max_size!r}")
+        if memory is not None and (not is_int(memory) or memory < 0):
+            raise ProgrammingError(f"memory is None or a number of bytes, not {memory!r}")
         self.path = os.path.abspath(os.fspath(path))
         self.readonly = readonly
         self._timeout = float(timeout)
@@ -93,10 +110,11 @@ class Database:
             create_database(self.path)
         self._environment = REGISTRY.acquire(self.path, readonly=readonly, sync_meta=self._sync, max_size=max_size)
         try:
-            self._mirror = Mirror.of(self._environment)
+            self._mirror = Mirror.of(self._environment, _half_of_memory() if memory is None else memory)
             with self._mirror.view() as view:
                 read_header(view.records, self.path)
         except BaseException:
+            self._closed = True
             REGISTRY.release(self._environment)
             raise
 
@@ -186,7 +204,7 @@ class Database:
         REGISTRY.release(self._environment)
         self._closed = True
         for executor in self._executors.values():
-            executor.shutdown()
+            executor.shutdown(wait=False)
 
     def __enter__(self) -> Database:
         return self
@@ -197,7 +215,7 @@ class Database:
         self.close()
 
     def __del__(self) -> None:
-        if not getattr(self, "_closed", True) and hasattr(self, "_mirror"):
+        if hasattr(self, "_mirror"):
             self.close()
 
     def __repr__(self) -> str:
@@ -250,6 +268,14 @@ class Database:
         if threads not in self._executors:
             self._executors[threads] = ThreadPoolExecutor(threads, thread_name_prefix="vecdb")
         return self._executors[threads]
+
+
+def _half_of_memory() -> int:
+    """Half of the machine's memory; no cap where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):
+        return sys.maxsize
 
 
 def _declare_columns(

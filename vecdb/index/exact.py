@@ -3,7 +3,7 @@ graph's answers."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,15 @@ class Nearest(NamedTuple):
         return cls(np.full((queries, k), -1, np.int32), np.full((queries, k), np.inf), np.zeros(queries, np.int64), 0)
 
 
-def scan(vectors: Float32, slots: NDArray[np.int64], queries: Float32, k: int, metric: Metric) -> Nearest:
+class Rows(Protocol):
+    """Vectors by slot: an array (slots, dim), or something that is read like one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __getitem__(self, slots: slice | NDArray[np.int64], /) -> Float32: ...
+
+
+def scan(vectors: Rows, slots: NDArray[np.int64], queries: Float32, k: int, metric: Metric) -> Nearest:
     """The k nearest of the rows `slots` of `vectors` to each query, ascending by (distance, slot).
 
     A float32 pass through BLAS finds the candidates: all rows whose score lies within its rounding error of the

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vecdb.index.exact import Rows
 from vecdb.mirror.blocks import Blocks, BlocksView
 from vecdb.options import GRAPH_FROM
 from vecdb.storage.catalog import Column, ColumnState
@@ -34,7 +35,7 @@ class ColumnVersion:
     column: Column
     state: ColumnState
     slots: int
-    vectors: Float32
+    vectors: Rows  # an array; vectors left in the file where the column is not in memory
     links: BlocksView
     upper: BlocksView
     live: BlocksView
@@ -50,6 +51,7 @@ class ColumnVersion:
         """What kernels read."""
         from vecdb.index.graph import make_graph
 
+        assert isinstance(self.vectors, np.ndarray), "a column left in the file is scanned"
         return make_graph(self.column.options.metric, self.vectors, self.links, self.upper, self.live)
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.errors import CorruptionError
-from vecdb.mirror.blocks import Blocks
-from vecdb.mirror.column import LIVE_SLOTS, RECORD_HEAD, ColumnMirror
+from vecdb.mirror.blocks import BlocksView
+from vecdb.mirror.column import LIVE_SLOTS, RECORD_HEAD, ColumnMirror, ColumnVersion
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, ColumnState, Schema
-from vecdb.storage.geometry import records_per_block
+from vecdb.storage.geometry import LIVE_BYTES, records_per_block
 from vecdb.storage.keys import Space
 from vecdb.storage.view import PendingWrites, Records
 
@@ -32,8 +32,49 @@ def load_column(records: Records, schema: Schema, column: Column, state: ColumnS
     for space, blocks in mirror.blocks.items():
         for number in range(blocks.count):
             blocks.arena[blocks.table[number]] = _read_block(records, mirror, where, space, number)
-    _check_live(mirror, where)
+    _check_live(mirror.present(), where)
     return mirror
+
+
+def memory_of(column: Column, state: ColumnState, slots: int) -> int:
+    """About how many bytes a column takes in memory."""
+    options = column.options
+    links = RECORD_HEAD + options.m0 if state.linked else 0
+    return 4 * (slots * (options.dim + links) + state.upper * (RECORD_HEAD + options.m)) + slots // 8
+
+
+def stored_column(records: Records, schema: Schema, column: Column, state: ColumnState, slots: int) -> ColumnVersion:
+    """The column without a mirror: its vectors stay in the file, to be scanned there; valid while `records` is."""
+    where = _Place(schema, column)
+    blocks = -(-slots // LIVE_SLOTS)
+    arena = np.zeros((blocks, LIVE_BYTES), np.uint8)
+    for number in range(blocks):
+        arena[number] = _read_live(records, where, number)
+    live = BlocksView(arena, np.arange(blocks, dtype=np.int32), blocks)
+    none = BlocksView(arena, live.table, 0)
+    version = ColumnVersion(
+        column, ColumnState(live=state.live), slots, StoredVectors(records, where, slots), none, none, live
+    )
+    _check_live(version, where)
+    return version
+
+
+class StoredVectors:
+    """Vectors in the file, indexed as an array of them is."""
+
+    def __init__(self, records: Records, where: _Place, slots: int) -> None:
+        self.shape = (slots, where.column.options.dim)
+        self._records = records
+        self._where = where
+
+    def __getitem__(self, wanted: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        slots = np.arange(self.shape[0])[wanted]
+        per_block = vectors_per_block(self._where.column)
+        vectors = np.empty((len(slots), self.shape[1]), np.float32)
+        for number in np.unique(slots // per_block).tolist():
+            chosen = slots // per_block == number
+            vectors[chosen] = _vector_block(self._records, self._where, number)[slots[chosen] - number * per_block]
+        return vectors
 
 
 def follow(
@@ -54,7 +95,7 @@ def follow(
         for space, blocks in mirror.blocks.items():
             for number in changes.get(space, ()):
                 blocks.own(int(number))[:] = _read_block(records, mirror, where, space, int(number))
-        _check_live(mirror, where)
+        _check_live(mirror.present(), where)
     except BaseException:
         mirror.roll_back()
         raise
@@ -127,14 +168,20 @@ def _vector_block(records: Records, where: _Place, number: int) -> Stored:
     return block
 
 
+def _read_live(records: Records, where: _Place, number: int) -> NDArray[np.uint8]:
+    payload = records.get(Space.LIVE, where.key(number))
+    if payload is None or len(payload) != LIVE_BYTES:
+        raise where.error(Space.LIVE, number, "is missing" if payload is None else "has the wrong length")
+    return np.frombuffer(payload, np.uint8)
+
+
 def _read_block(records: Records, mirror: ColumnMirror, where: _Place, space: Space, number: int) -> NDArray[Any]:
-    blocks: Blocks = mirror.blocks[space]
-    block = blocks.arena[0]
+    if space is Space.LIVE:
+        return _read_live(records, where, number)
+    block = mirror.blocks[space].arena[0]
     payload = records.get(space, where.key(number))
     if payload is None or len(payload) != block.nbytes:
         raise where.error(space, number, "is missing" if payload is None else "has the wrong length")
-    if space is Space.LIVE:
-        return np.frombuffer(payload, np.uint8)
     found = np.frombuffer(payload, _LINK_ITEM).reshape(block.shape)
     head, neighbours = found[:, :RECORD_HEAD], found[:, RECORD_HEAD:]
     nodes = mirror.slots if space is Space.LINKS else mirror.state.upper
@@ -159,8 +206,8 @@ def _descends(entries: NDArray[np.int32], first: int, count: int) -> bool:
     return bool((slots >= 0).all() and (layers >= 1).all() and ((layers == 1) | (numbers > 0)).all())
 
 
-def _check_live(mirror: ColumnMirror, where: _Place) -> None:
+def _check_live(version: ColumnVersion, where: _Place) -> None:
     """Live bits agree with the counters."""
-    bits = np.unpackbits(mirror.live.view().gather().reshape(-1), bitorder="little")
-    if int(bits.sum()) != mirror.state.live or bits[mirror.slots :].any():
-        raise where.error(Space.LIVE, mirror.slots // LIVE_SLOTS, "does not agree with the table's counters")
+    bits = np.unpackbits(version.live.gather().reshape(-1), bitorder="little")
+    if int(bits.sum()) != version.state.live or bits[version.slots :].any():
+        raise where.error(Space.LIVE, version.slots // LIVE_SLOTS, "does not agree with the table's counters")

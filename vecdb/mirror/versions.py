@@ -7,12 +7,13 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 from vecdb.errors import InternalError, TableNotFoundError
 from vecdb.mirror.column import ColumnMirror, ColumnVersion
-from vecdb.mirror.load import follow, load_column
+from vecdb.mirror.load import follow, load_column, memory_of, stored_column
 from vecdb.storage.catalog import Column, Table, read_tables
 from vecdb.storage.changes import read_block_changes
 from vecdb.storage.environment import Environment, ReadTransaction
@@ -84,8 +85,7 @@ class CommittedView(View):
         return self.version.state.version
 
     def column(self, table: Table, column: Column) -> ColumnVersion:
-        found = self.version.columns.get((table.schema.table, column.number))
-        return found or self._mirror.load(self.reader, self.version, table, column)
+        return self._mirror.column(self.reader, self.version, table, column)
 
     def close(self) -> None:
         self.reader.close()
@@ -111,20 +111,24 @@ class Mirror:
     _all: ClassVar[WeakKeyDictionary[Environment, Mirror]] = WeakKeyDictionary()
     _all_lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, memory: int) -> None:
+        """`memory` is the most bytes of columns to keep."""
         self.environment = environment
+        self.memory = memory
         self.columns: dict[Place, ColumnMirror] = {}
+        self._used: dict[Place, int] = {}  # when a column was last asked for, by a count of such calls
+        self._calls = count()
         self._lock = threading.RLock()
         self._offered: Version | None = None
         with environment.read() as reader:
             self.newest = Version(read_state(reader), read_tables(reader))
 
     @classmethod
-    def of(cls, environment: Environment) -> Mirror:
-        """The mirror of an environment."""
+    def of(cls, environment: Environment, memory: int) -> Mirror:
+        """The mirror of an environment, made on the first call; handles that share a file share its memory."""
         with cls._all_lock:
             if environment not in cls._all:
-                cls._all[environment] = cls(environment)
+                cls._all[environment] = cls(environment, memory)
             return cls._all[environment]
 
     # Reading
@@ -178,17 +182,47 @@ class Mirror:
             version.columns[place] = mirror.version
         self.newest = version
 
-    def load(self, reader: ReadTransaction, version: Version, table: Table, column: Column) -> ColumnVersion:
-        """The column of `version`, which `reader` reads; kept for others if that is still the newest version."""
+    def column(self, reader: ReadTransaction, version: Version, table: Table, column: Column) -> ColumnVersion:
+        """The column of `version`, which `reader` reads. One too large for the memory is left in the file."""
         place = (table.schema.table, column.number)
+        self._used[place] = next(self._calls)
+        found = version.columns.get(place)
+        if found is not None:
+            return found
         with self._lock:
             if place in version.columns:
                 return version.columns[place]
-            mirror = load_column(reader, table.schema, column, table.state.columns[column.number], table.state.slots)
-            if version is self.newest or version is self._offered:
-                self.columns[place] = mirror
-            version.columns[place] = mirror.version
-            return mirror.version
+            state, slots = table.state.columns[column.number], table.state.slots
+            if not self._make_room(memory_of(column, state, slots)):
+                return stored_column(reader, table.schema, column, state, slots)
+            return self._load(reader, version, table, column).version
+
+    def writable(self, reader: ReadTransaction, version: Version, table: Table, column: Column) -> ColumnMirror:
+        """The column for the holder of the writer's turn, who reads the newest version; in memory, however large."""
+        place = (table.schema.table, column.number)
+        with self._lock:
+            return self.columns.get(place) or self._load(reader, version, table, column)
+
+    def _load(self, reader: ReadTransaction, version: Version, table: Table, column: Column) -> ColumnMirror:
+        """Load a column, and keep it for others if the version is still the newest."""
+        place = (table.schema.table, column.number)
+        mirror = load_column(reader, table.schema, column, table.state.columns[column.number], table.state.slots)
+        if version is self.newest or version is self._offered:
+            self.columns[place] = mirror
+        version.columns[place] = mirror.version
+        return mirror
+
+    def _make_room(self, size: int) -> bool:
+        """Drop the columns that were not asked for longest, until `size` more bytes fit; False if they can't."""
+        if size > self.memory:
+            return False
+        kept = {place: mirror.nbytes for place, mirror in self.columns.items()}
+        for place in sorted(kept, key=lambda place: self._used.get(place, -1)):
+            if sum(kept.values()) + size <= self.memory:
+                break
+            del kept[place], self.columns[place]
+            self.newest.columns.pop(place, None)
+        return True
 
     # Writing
 
@@ -213,6 +247,7 @@ class Mirror:
                 del self.columns[place]
             self.newest = version
             self._offered = None
+            self._make_room(0)
 
     def _take_over_columns(self, version: Version) -> None:
         """Columns that the commit did not change are the next version's too."""

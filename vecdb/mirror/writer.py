@@ -108,8 +108,8 @@ class Writer(View):
         place = (table.schema.table, column.number)
         if place not in self._columns:
             if place[0] in self._base.tables:
-                self._base.column(self._base.tables[place[0]], column)
-                mirror = self._mirror.columns[place]
+                before = self._base.tables[place[0]]
+                mirror = self._mirror.writable(self._base.reader, self._base.version, before, column)
             else:
                 mirror = ColumnMirror(column, table.state.columns[column.number], table.state.slots)
             mirror.mark()

@@ -74,7 +74,8 @@ def search_batch(
     version = view.column(table, column)
     beam = None if use_exact else choose_beam(version, k, ef)
     parts = [queries[start : start + _QUERIES_AT_ONCE] for start in range(0, len(queries), _QUERIES_AT_ONCE)]
-    run = map if executor is None else executor.map
+    # Vectors left in the file are read through one transaction, which threads may not share.
+    run = map if executor is None or not isinstance(version.vectors, np.ndarray) else executor.map
     found = [nearest for nearest, _ in run(lambda part: _nearest(version, part, k, beam), parts)]
     found = found or [Nearest.empty(0, k)]
     slots = np.concatenate([nearest.slots for nearest in found])

@@ -358,7 +358,8 @@ class Registry:
     """The environments open in this process, by file: LMDB forbids opening a file twice."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant, since the garbage collector may close a forgotten handle in the middle of an `acquire`.
+        self._lock = threading.RLock()
         self._open: dict[_FileKey, Environment] = {}
         self._inherited: set[_FileKey] = set()  # open in the parent when this process was forked from it
         if hasattr(os, "register_at_fork"):
@@ -400,7 +401,7 @@ class Registry:
     def _after_fork(self) -> None:
         for environment in self._open.values():
             environment.leave_to_parent()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._inherited |= self._open.keys()
         self._open = {}
 

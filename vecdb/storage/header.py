@@ -59,9 +59,11 @@ def read_header(records: Records, path: str) -> Header:
     try:
         application, major, minimum = header["application"], header["major"], header["minimum_reader"]
         features, order = set(header["features"]), header["byte_order"]
-        result = Header(bytes(header["uuid"]), int(header["incarnation"]))
+        result = Header(header["uuid"], header["incarnation"])
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptionError(f"the header of {path} lacks or misnames {error}") from error
+    if [type(item) for item in result] != [bytes, int]:
+        raise CorruptionError(f"the header of {path} is malformed")
     if application != APPLICATION:
         raise NotAVecdbError(f"{path} is a file of {application!r}, not of vecdb; it was left as it is")
     if not isinstance(minimum, int) or minimum > FORMAT_MAJOR:
