@@ -50,7 +50,7 @@ def test_stored_numbers() -> None:
     assert sorted(TYPES) == sorted(
         [*(base := ["str", "int", "float", "bool", "datetime"]), *(f"list[{b}]" for b in base)]
     )
-    assert np.flatnonzero(draw_levels(0, 0, 60, 16)).tolist() == [0]
+    assert np.flatnonzero(draw_levels(0, 0, 60, 16)).tolist() == [2, 32, 33, 42, 53]
 
 
 @given(st.lists(ids, min_size=2, max_size=20, unique=True))

@@ -233,7 +233,7 @@ def test_bad_options(path: Path) -> None:
         {"durability": "none"}, {"timeout": -1}, {"timeout": "x"}, {"max_size": 0}, {"max_size": 1.5},
     ):  # fmt: skip
         with pytest.raises(vecdb.ProgrammingError):
-            vecdb.connect(path, **arguments)  # type: ignore[arg-type]
+            vecdb.connect(path, **arguments)
     assert not path.exists()
 
 
