@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,3 +112,22 @@ def test_kernels_without_the_compiler_and_with_bounds_checked(setting: str) -> N
         for environment in ({}, {setting: "1"})
     ]
     assert outputs[0] == outputs[1]
+
+
+def test_a_broken_cache_does_not_fail_a_call(tmp_path: Path) -> None:
+    script = (
+        "import numpy as np; from tests.kernels.test_hnsw import build; from vecdb.options import Vector;"
+        "print(build(np.random.default_rng(0).normal(size=(1030, 2)).astype('f4'), Vector(2)).state)"
+    )
+
+    def run() -> str:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", script]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    first = run()
+    indexes = list(tmp_path.rglob("*.nbi"))
+    assert indexes
+    for index in indexes:
+        index.write_bytes(index.read_bytes()[:100])
+    assert run() == first

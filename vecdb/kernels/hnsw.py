@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vecdb.kernels.jit import jit
+from vecdb.kernels.jit import Kernel, jit
 
 Float32: TypeAlias = NDArray[np.float32]
 Int32: TypeAlias = NDArray[np.int32]
@@ -366,7 +366,7 @@ def _greedy(graph: Any, layer: Any, scratch: Any) -> Any:
     return compared
 
 
-@jit
+@Kernel
 def search(
     graph: Any,
     entry_layer: Any,
@@ -653,7 +653,7 @@ def _link(graph: Any, owners: Any, layer: Any, node: Any, size: Any, build: Any,
         i += 1
 
 
-@jit
+@Kernel
 def insert(
     graph: Any,
     links_owner: Any,

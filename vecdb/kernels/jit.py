@@ -14,11 +14,30 @@ _FAST_MATH: Final = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def jit(function: Function) -> Function:
-    """Compile on first use, without the GIL, and keep the machine code on disk where that is possible."""
-    try:
-        return _compile(function, cache=True)
-    except RuntimeError:  # numba found no folder that it may write its cache to
-        return _compile(function, cache=False)
+    """Compile a part of a kernel, on first use."""
+    return _compile(function, cache=False)
+
+
+class Kernel:
+    """A compiled function that is called from Python: without the GIL, its machine code kept on disk.
+
+    A cache that can't be written or read must not fail a call: then the kernel is compiled in memory. Kernels raise
+    nothing themselves, so whatever is raised comes from the cache or the compiler, before the kernel ran.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        try:
+            self._compiled = _compile(function, cache=True)
+        except RuntimeError:  # numba found no folder that it may write to
+            self._compiled = _compile(function, cache=False)
+
+    def __call__(self, *arguments: Any) -> Any:
+        try:
+            return self._compiled(*arguments)
+        except Exception:
+            self._compiled = _compile(self._function, cache=False)
+            return self._compiled(*arguments)
 
 
 def _compile(function: Function, *, cache: bool) -> Function:
