@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from vecdb.errors import TransactionError
+from vecdb.errors import Error, TransactionError
 from vecdb.mirror.writer import Writer
 
 
@@ -45,17 +45,28 @@ class TransactionStack:
         writer = self.writer
         assert writer is not None, "an open transaction has a writer"
         if self._open:
-            if commit:
-                writer.check_whole()
+            if commit and not writer.broken:
                 writer.release_mark()
-            else:
-                writer.roll_back_to_mark()
+                return
+            broken = writer.broken
+            writer.roll_back_to_mark()
+            if commit and broken:
+                raise TransactionError("a write of this savepoint was cut off in the middle; it was rolled back")
             return
         self._local.writer = None
         if commit:
             writer.commit()
         else:
             writer.roll_back()
+
+    def discard(self, transaction: Transaction) -> None:
+        """Roll back a transaction that an interrupt kept from being ended, if it is still open."""
+        if transaction in self._open:
+            while self._open[-1] is not transaction:
+                self.pop(self._open[-1], commit=False)
+            self.pop(transaction, commit=False)
+        elif not self._open and self.writer is not None:
+            self.roll_back_all()
 
     def roll_back_all(self) -> None:
         """End this thread's transactions, as when the database is closed."""
@@ -80,7 +91,11 @@ class Transaction:
         if self._thread is not None:
             raise TransactionError("a transaction can be entered once; call db.transaction() again")
         self._thread = threading.get_ident()
-        self._stack.push(self)
+        try:
+            self._stack.push(self)
+        except BaseException:  # an interrupt may come when it is open already, and then nobody would end it
+            self._stack.discard(self)
+            raise
         return self
 
     def __exit__(
@@ -88,4 +103,10 @@ class Transaction:
     ) -> None:
         if threading.get_ident() != self._thread:
             raise TransactionError("a transaction ends in the thread that began it")
-        self._stack.pop(self, commit=kind is None)
+        try:
+            self._stack.pop(self, commit=kind is None)
+        except Error:
+            raise
+        except BaseException:  # an interrupt may come before it is ended
+            self._stack.discard(self)
+            raise

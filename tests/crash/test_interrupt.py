@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -208,3 +209,46 @@ def test_a_full_file_rolls_back(path: Path) -> None:
     with vecdb.connect(path) as db:
         assert len(db.table("first")) == ROWS
         db.table("first").insert(range(ROWS, 4 * ROWS), rng.normal(size=(3 * ROWS, 64)))
+
+
+def test_an_interrupt_at_any_line_of_a_transaction(db: vecdb.Database, two: tuple[vecdb.Table, vecdb.Table]) -> None:
+    """Raise KeyboardInterrupt at each traced event in turn of the code that begins, commits and rolls back."""
+    watched = ("gate.py", "writer.py", "transaction.py", "versions.py", "environment.py", "view.py")
+    events = 0
+    stop_at = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> object:
+        nonlocal events
+        if not frame.f_code.co_filename.endswith(watched) or "vecdb" not in frame.f_code.co_filename:
+            return None
+        if frame.f_code.co_name in ("__del__", "_abandon", "release", "close", "roll_back", "discard"):
+            return None  # what cleans up is not interrupted a second time
+        if event in ("line", "return"):
+            events += 1
+            if events == stop_at:
+                raise KeyboardInterrupt
+        return trace
+
+    before = state(db)[1:]
+    number = 0
+    finished = 0
+    while finished < 3:
+        events = 0
+        stop_at = number + 1
+        number += 11
+        sys.settrace(trace)  # type: ignore[arg-type]
+        try:
+            with db.transaction():
+                two[1].insert("x", [1, 2, 3, 4])
+                with db.transaction():
+                    two[1].insert("y", [1, 2, 3, 4])
+            sys.settrace(None)
+            finished += 1
+        except KeyboardInterrupt:
+            sys.settrace(None)
+        # Whatever happened: both rows are there or none, the turn is free, nothing is left open.
+        assert db._transactions.writer is None
+        assert len(two[1]) in (10, 12)
+        two[1].delete(["x", "y"])
+        assert state(db)[1:] == before
+    assert number > 400

@@ -34,20 +34,21 @@ class Writer(View):
         self._timeout = timeout
         self._sync = sync
         self._gate = gate
-        self._broken = False
-        self._ended = True
+        self._turn = object()  # not the writer itself, so that a lost writer is collected and gives its turn back
+        self.broken = False
+        self._ended = False
         self._columns: dict[Place, ColumnMirror] = {}
         self._marks: list[tuple[int, dict[int, Table], int, set[Place]]] = []
-        gate.acquire(timeout)
         try:
+            gate.acquire(self._turn, timeout)
             self._base: CommittedView = mirror.view()
+            self._tables: dict[int, Table] = dict(self._base.tables)
+            self._next_table = self._base.version.state.next_table
+            self._records = PendingWrites(self._base.records)
         except BaseException:
-            gate.release()
+            self._ended = True
+            gate.release(self._turn)
             raise
-        self._ended = False
-        self._records = PendingWrites(self._base.records)
-        self._tables: dict[int, Table] = dict(self._base.tables)
-        self._next_table = self._base.version.state.next_table
 
     # Reading one's own writes
 
@@ -121,12 +122,12 @@ class Writer(View):
         """Around the changes of one statement, after its checks. One that is cut off in the middle leaves nothing
         that could be committed: only a roll back, to a savepoint or of all, goes on from there."""
         self.check_whole()
-        self._broken = True
+        self.broken = True
         yield
-        self._broken = False
+        self.broken = False
 
     def check_whole(self) -> None:
-        if self._broken:
+        if self.broken:
             raise TransactionError("a write of this transaction was cut off in the middle; it can only be rolled back")
 
     # Savepoints
@@ -139,7 +140,7 @@ class Writer(View):
 
     def roll_back_to_mark(self) -> None:
         records, self._tables, self._next_table, columns = self._marks.pop()
-        self._broken = False
+        self.broken = False
         self._records.roll_back(records)
         for place in list(self._columns):
             self._columns[place].roll_back()
@@ -177,11 +178,11 @@ class Writer(View):
             self._abandon()
             raise
         self._ended = True
-        self._gate.release()
+        self._gate.release(self._turn)
 
     def __del__(self) -> None:
         # A transaction whose thread died, or that nobody ended.
-        if not getattr(self, "_ended", True):
+        if hasattr(self, "_records"):
             self._abandon()
 
     def roll_back(self) -> None:
@@ -237,4 +238,4 @@ class Writer(View):
             self._columns = {}
             self._base.close()
         finally:
-            self._gate.release()
+            self._gate.release(self._turn)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
+from weakref import WeakSet
 
 import lmdb
 
@@ -52,7 +53,8 @@ class Environment:
         self.users = 0
         self._pid = os.getpid()
         self._condition = threading.Condition()
-        self._readers: set[ReadTransaction] = set()
+        # Weak, so that a reader lost to an interrupt does not count for ever.
+        self._readers: WeakSet[ReadTransaction] = WeakSet()
         self._closed = False
         self._remapping = False
         self._identity = _identity(path)

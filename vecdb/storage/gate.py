@@ -51,37 +51,43 @@ _LONGEST_PAUSE: Final = 0.02
 
 
 class WriterGate:
-    """The right to write to one file."""
+    """The right to write to one file.
+
+    It belongs to an object, its *holder*, rather than to a thread, and giving it back for an object that does not have
+    it does nothing. So whoever asks for it gives it back in any case, and an interrupt between getting it and knowing
+    so loses nothing.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._thread_lock = threading.Lock()
+        self._condition = threading.Condition()
+        self._holder: object = None
         self._descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
 
-    def acquire(self, timeout: float) -> None:
+    def acquire(self, holder: object, timeout: float) -> None:
         """Wait for the turn at most `timeout` seconds, then raise LockTimeoutError."""
         deadline = time.monotonic() + timeout
-        if not self._thread_lock.acquire(timeout=max(0.0, timeout)):
-            raise self._timed_out(timeout, "another thread of this process")
-        try:
-            pause = _FIRST_PAUSE
-            while not _try_lock(self._descriptor):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise self._timed_out(timeout, "another process")
-                time.sleep(min(pause, left))
-                pause = min(2 * pause, _LONGEST_PAUSE)
-        except BaseException:
-            self._thread_lock.release()
-            raise
+        with self._condition:
+            if not self._condition.wait_for(lambda: self._holder is None, timeout):
+                raise self._timed_out(timeout, "another thread of this process")
+            self._holder = holder
+        pause = _FIRST_PAUSE
+        while not _try_lock(self._descriptor):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._timed_out(timeout, "another process")
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def release(self) -> None:
-        """Let the next writer in. Any thread may call it for the one that holds the turn."""
-        try:
+    def release(self, holder: object) -> None:
+        """Let the next writer in, if `holder` has the turn. Any thread may call it."""
+        with self._condition:
+            if self._holder is not holder:
+                return
             if self._descriptor >= 0:
                 _unlock(self._descriptor)
-        finally:
-            self._thread_lock.release()
+            self._holder = None
+            self._condition.notify()
 
     def close(self) -> None:
         """Close the descriptor; in a forked child this leaves the parent's turn alone."""
