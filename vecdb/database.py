@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vecdb.errors import (
     DatabaseNotFoundError,
     LimitError,
+    NotAVecdbError,
     ProgrammingError,
     ReadOnlyError,
     StaleHandleError,
@@ -97,7 +98,7 @@ class Database:
             raise ProgrammingError(f"max_size is None or a number of bytes, not {max_size!r}")
         if memory is not None and (not is_int(memory) or memory < 0):
             raise ProgrammingError(f"memory is None or a number of bytes, not {memory!r}")
-        self.path = os.path.abspath(os.fspath(path))
+        self.path = _check_path(path)
         self.readonly = readonly
         self._timeout = float(timeout)
         self._sync = durability == "full"
@@ -110,9 +111,9 @@ class Database:
             create_database(self.path)
         self._environment = REGISTRY.acquire(self.path, readonly=readonly, sync_meta=self._sync, max_size=max_size)
         try:
+            with self._environment.read() as reader:
+                read_header(reader, self.path)
             self._mirror = Mirror.of(self._environment, _half_of_memory() if memory is None else memory)
-            with self._mirror.view() as view:
-                read_header(view.records, self.path)
         except BaseException:
             self._closed = True
             REGISTRY.release(self._environment)
@@ -198,13 +199,17 @@ class Database:
 
     def close(self) -> None:
         """Release every file handle; a transaction of this thread is rolled back. May be called twice."""
-        if self._closed:
-            return
-        self._transactions.roll_back_all()
-        REGISTRY.release(self._environment)
-        self._closed = True
-        for executor in self._executors.values():
-            executor.shutdown(wait=False)
+        with self._environment.lock:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            self._transactions.roll_back_all()
+            REGISTRY.release(self._environment)
+        except BaseException:
+            self._closed = False
+            raise
+        self._executors.clear()  # a call that still uses one keeps it; its threads end when nobody does
 
     def __enter__(self) -> Database:
         return self
@@ -265,9 +270,21 @@ class Database:
         """A pool of that many threads, kept until the database is closed."""
         from concurrent.futures import ThreadPoolExecutor
 
-        if threads not in self._executors:
-            self._executors[threads] = ThreadPoolExecutor(threads, thread_name_prefix="vecdb")
-        return self._executors[threads]
+        with self._environment.lock:
+            self._check_open()
+            if threads not in self._executors:
+                self._executors[threads] = ThreadPoolExecutor(threads, thread_name_prefix="vecdb")
+            return self._executors[threads]
+
+
+def _check_path(path: object) -> str:
+    """The real path, since LMDB puts the lock file beside the name it is given: two names would be two locks."""
+    if not isinstance(path, (str, bytes, os.PathLike)) or not path or "\0" in os.fsdecode(path):
+        raise ProgrammingError(f"path is the path of a file, not {path!r}")
+    real = os.path.realpath(os.fsdecode(path))
+    if os.path.isdir(real):
+        raise NotAVecdbError(f"{real} is a folder, not a vecdb database")
+    return real
 
 
 def _half_of_memory() -> int:
@@ -289,6 +306,8 @@ def _declare_columns(
         return (Column(1, "vector", Vector(dim, **options)),)
     if dim is not None or options:
         raise VectorError("give either dim and its options, or vectors, not both")
+    if not isinstance(vectors, Mapping):
+        raise VectorError(f"vectors is a dict of names and vecdb.Vector, not {type(vectors).__name__}")
     if len(vectors) > MAX_VECTORS:
         raise LimitError(f"{len(vectors)} vector columns are declared; the most is {MAX_VECTORS}")
     for name, vector in vectors.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -37,6 +38,7 @@ DEFAULT_EF_CONSTRUCTION: Final = 200
 MAX_EF: Final = 100_000
 DEFAULT_EF: Final = 64
 MAX_LAYER: Final = 15
+MAX_BATCH_HITS: Final = 100_000_000
 GRAPH_FROM: Final = 1024  # slots from which a column gets a graph; below, a scan is as fast and needs no compiler
 
 # Storage.
@@ -67,6 +69,11 @@ class Vector:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("dim", "m", "ef_construction", "seed"):
+            object.__setattr__(self, name, _plain_int(getattr(self, name)))
+        for name in ("metric", "dtype"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, str.__str__(getattr(self, name)))
         if not is_int(self.dim) or self.dim < 1:
             raise VectorError(f"dim must be an int of 1 or more, not {self.dim!r}")
         if self.dim > MAX_DIM:
@@ -81,6 +88,10 @@ class Vector:
             raise VectorError(f"ef_construction must be an int from m to {MAX_EF}, not {self.ef_construction!r}")
         if isinstance(self.alpha, bool) or not isinstance(self.alpha, (int, float)) or not 1.0 <= self.alpha <= 2.0:
             raise VectorError(f"alpha must be a number from 1 to 2, not {self.alpha!r}")
+        object.__setattr__(self, "alpha", float(self.alpha))
+        for name in ("extend_candidates", "keep_pruned"):
+            if not isinstance(getattr(self, name), bool):
+                raise VectorError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if not is_int(self.seed) or not 0 <= self.seed < 2**63:
             raise VectorError(f"seed must be an int of 0 or more and below 2**63, not {self.seed!r}")
 
@@ -88,6 +99,16 @@ class Vector:
     def m0(self) -> int:
         """The most neighbours of a row on the base layer."""
         return 2 * self.m
+
+
+def _plain_int(value: object) -> object:
+    """An int for what is one of another class, such as NumPy's; anything else as it is."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return value
+    try:
+        return operator.index(value)
+    except TypeError:
+        return value
 
 
 def is_int(value: object) -> bool:

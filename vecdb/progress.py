@@ -13,19 +13,18 @@ Progress: TypeAlias = bool | Callable[[int, int], object] | None
 
 @contextmanager
 def reporting(progress: Progress, total: int, what: str) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number done so far; `total` is reported at the end."""
+    """A function to call with the number done so far, at the end with `total`."""
     if progress is None or progress is False:
         yield lambda done: None
     elif progress is True:
         from tqdm.auto import tqdm
 
-        with tqdm(total=total, desc=what, unit="row") as bar:
+        with tqdm(total=total, desc=what, unit=" rows") as bar:
 
             def move(done: int) -> None:
                 bar.update(done - bar.n)
 
             yield move
-            move(total)
     elif callable(progress):
         call = progress
 
@@ -33,6 +32,5 @@ def reporting(progress: Progress, total: int, what: str) -> Iterator[Callable[[i
             call(done, total)
 
         yield tell
-        tell(total)
     else:
         raise ProgrammingError(f"progress is True, False or a callable(done, total), not {progress!r}")

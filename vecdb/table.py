@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
@@ -12,11 +13,11 @@ from vecdb.errors import FieldError, ProgrammingError, TableNotFoundError
 from vecdb.fields.schema import declare_fields
 from vecdb.mirror.versions import CommittedView, View
 from vecdb.mirror.writer import Writer
-from vecdb.options import Vector, is_int
+from vecdb.options import Vector
 from vecdb.progress import Progress, reporting
 from vecdb.query import fetch
 from vecdb.query.results import BatchHits, Hits, Row
-from vecdb.query.search import check_ef, check_k, search, search_batch, usable_cores
+from vecdb.query.search import check_count, check_ef, check_k, search, search_batch, usable_cores
 from vecdb.storage import catalog
 from vecdb.storage.rows import Id
 from vecdb.write import statements
@@ -191,11 +192,10 @@ class Table:
     ) -> BatchHits:
         """The rows nearest to each of many queries (n, dim), searched on `threads` threads, by default all cores."""
         most, beam = check_k(k), check_ef(ef)
-        if threads is not None and (not is_int(threads) or threads < 1):
-            raise ProgrammingError(f"threads must be None or an int of 1 or more, not {threads!r}")
+        wanted = 0 if threads is None else check_count(threads, "threads")
         with self._reading() as (view, table):
             place = find_column(table.schema, column)
-            workers = usable_cores() if threads is None else threads
+            workers = wanted or usable_cores()
             return search_batch(
                 view,
                 table,
@@ -245,7 +245,7 @@ class Table:
             table = self._resolve(writer)
             batch, single = read_batch(table.schema, ids, vectors, fields, table.state.next_id)
             given = list(batch.ids)
-            with reporting(progress, len(batch), f"{self.name}: rows") as report:
+            with reporting(progress, len(batch), self.name) as report:
                 statement(writer, table, batch, report)
             return given[0] if single else given
 
@@ -255,6 +255,11 @@ class Table:
 def _check_radius(radius: float | None) -> float | None:
     if radius is None:
         return None
-    if isinstance(radius, bool) or not isinstance(radius, (int, float, np.number)) or np.isnan(radius):
-        raise ProgrammingError(f"radius must be None or a number, not {radius!r}")
-    return float(radius)
+    if isinstance(radius, (int, float, np.integer, np.floating)) and not isinstance(radius, bool):
+        try:
+            checked = float(radius)
+        except OverflowError:
+            checked = math.inf
+        if not math.isnan(checked):
+            return checked
+    raise ProgrammingError(f"radius must be None or a number, not {radius!r}")

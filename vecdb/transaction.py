@@ -5,13 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from weakref import ReferenceType, ref
 
 from vecdb.errors import Error, TransactionError
 from vecdb.mirror.writer import Writer
 
 
 class TransactionStack:
-    """The transactions open in each thread, outermost first, over one writer."""
+    """The transactions open in each thread, outermost first, over one writer.
+
+    The stack does not keep a transaction alive: one that is lost without its `__exit__`, as by an interrupt just before
+    it, is rolled back when the thread next looks.
+    """
 
     def __init__(self, begin: Callable[[], Writer]) -> None:
         self._begin = begin
@@ -20,61 +25,67 @@ class TransactionStack:
     @property
     def writer(self) -> Writer | None:
         """The writer of this thread's transaction."""
-        return getattr(self._local, "writer", None)
+        writer: Writer | None = getattr(self._local, "writer", None)
+        if writer is None:
+            return None
+        while self._open and self._open[-1]() is None:
+            self._open.pop()
+            if self._open:
+                writer.roll_back_to_mark()
+        if self._open:
+            return writer
+        self._local.writer = None
+        writer.roll_back()
+        return None
 
     @property
-    def _open(self) -> list[Transaction]:
+    def _open(self) -> list[ReferenceType[Transaction]]:
         if not hasattr(self._local, "open"):
             self._local.open = []
-        found: list[Transaction] = self._local.open
+        found: list[ReferenceType[Transaction]] = self._local.open
         return found
 
     def push(self, transaction: Transaction) -> None:
-        if self.writer is None:
+        writer = self.writer
+        if writer is None:
             self._local.writer = self._begin()
         else:
-            self.writer.check_whole()
-            self.writer.mark()
-        self._open.append(transaction)
+            writer.check_whole()
+            writer.mark()
+        self._open.append(ref(transaction))
 
     def pop(self, transaction: Transaction, *, commit: bool) -> None:
         """End the innermost transaction, which must be this one."""
-        if not self._open or self._open[-1] is not transaction:
+        writer = self.writer
+        if writer is None or self._open[-1]() is not transaction:
             raise TransactionError("this transaction is not the innermost one open in this thread")
         self._open.pop()
-        writer = self.writer
-        assert writer is not None, "an open transaction has a writer"
-        if self._open:
-            if commit and not writer.broken:
-                writer.release_mark()
-                return
+        if not self._open:
+            # From here on `self.writer` makes good whatever an interrupt leaves.
+            if commit:
+                writer.commit()
+            else:
+                writer.roll_back()
+            self._local.writer = None
+        elif commit and not writer.broken:
+            writer.release_mark()
+        else:
             broken = writer.broken
             writer.roll_back_to_mark()
             if commit and broken:
                 raise TransactionError("a write of this savepoint was cut off in the middle; it was rolled back")
-            return
-        self._local.writer = None
-        if commit:
-            writer.commit()
-        else:
-            writer.roll_back()
 
     def discard(self, transaction: Transaction) -> None:
-        """Roll back a transaction that an interrupt kept from being ended, if it is still open."""
-        if transaction in self._open:
-            while self._open[-1] is not transaction:
-                self.pop(self._open[-1], commit=False)
-            self.pop(transaction, commit=False)
-        elif not self._open and self.writer is not None:
-            self.roll_back_all()
+        """Roll back a transaction and those in it, if it is still open."""
+        while self.writer is not None and any(place() is transaction for place in self._open):
+            innermost = self._open[-1]()
+            if innermost is not None:
+                self.pop(innermost, commit=False)
 
     def roll_back_all(self) -> None:
         """End this thread's transactions, as when the database is closed."""
-        writer = self.writer
         self._open.clear()
-        self._local.writer = None
-        if writer is not None:
-            writer.roll_back()
+        _ = self.writer
 
 
 class Transaction:
@@ -103,8 +114,11 @@ class Transaction:
     ) -> None:
         if threading.get_ident() != self._thread:
             raise TransactionError("a transaction ends in the thread that began it")
+        if kind is not None:
+            self._stack.discard(self)
+            return
         try:
-            self._stack.pop(self, commit=kind is None)
+            self._stack.pop(self, commit=True)
         except Error:
             raise
         except BaseException:  # an interrupt may come before it is ended

@@ -155,7 +155,8 @@ def test_misuse(db: vecdb.Database, table: vecdb.Table) -> None:
 def test_closing_rolls_back_this_threads_transaction(path: Path) -> None:
     db = vecdb.connect(path)
     table = db.create_table("t", dim=2)
-    db.transaction().__enter__()
+    transaction = db.transaction()
+    transaction.__enter__()
     table.insert(1, [1, 0])
     db.close()
     db.close()

@@ -84,7 +84,8 @@ def test_a_thread_that_dies_in_a_transaction_gives_up_its_turn(
     before = state(db)
 
     def die() -> None:
-        db.transaction().__enter__()
+        transaction = db.transaction()
+        transaction.__enter__()
         write_both(two)
 
     thread = threading.Thread(target=die)
@@ -221,7 +222,7 @@ def test_an_interrupt_at_any_line_of_a_transaction(db: vecdb.Database, two: tupl
         nonlocal events
         if not frame.f_code.co_filename.endswith(watched) or "vecdb" not in frame.f_code.co_filename:
             return None
-        if frame.f_code.co_name in ("__del__", "_abandon", "release", "close", "roll_back", "discard"):
+        if frame.f_code.co_name in ("__del__", "release", "close", "roll_back", "discard", "forget", "writer"):
             return None  # what cleans up is not interrupted a second time
         if event in ("line", "return"):
             events += 1
@@ -235,7 +236,7 @@ def test_an_interrupt_at_any_line_of_a_transaction(db: vecdb.Database, two: tupl
     while finished < 3:
         events = 0
         stop_at = number + 1
-        number += 11
+        number += 7
         sys.settrace(trace)  # type: ignore[arg-type]
         try:
             with db.transaction():
@@ -251,4 +252,4 @@ def test_an_interrupt_at_any_line_of_a_transaction(db: vecdb.Database, two: tupl
         assert len(two[1]) in (10, 12)
         two[1].delete(["x", "y"])
         assert state(db)[1:] == before
-    assert number > 400
+    assert number > 300

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vecdb
-from vecdb.fields.schema import TYPES
 from vecdb.index.levels import draw_levels
 from vecdb.kernels import hnsw
 from vecdb.mirror.column import RECORD_HEAD
 from vecdb.storage import header, keys
+from vecdb.storage.catalog import FIELD_TYPES
 from vecdb.storage.geometry import LIVE_BYTES, records_per_block
 from vecdb.storage.keys import Space
 from vecdb.storage.records import pack, seal, unpack, unseal
@@ -47,7 +47,7 @@ def test_stored_numbers() -> None:
     assert (header.APPLICATION, header.FORMAT_MAJOR, header.FORMAT_MINOR) == ("vecdb", 1, 0)
     assert [records_per_block(4 * dim) for dim in (2, 128, 384, 768, 1536, 65_536)] == [509, 31, 13, 9, 9, 1]
     assert (LIVE_BYTES, RECORD_HEAD) == (1024, hnsw.HEAD)
-    assert sorted(TYPES) == sorted(
+    assert sorted(FIELD_TYPES) == sorted(
         [*(base := ["str", "int", "float", "bool", "datetime"]), *(f"list[{b}]" for b in base)]
     )
     assert np.flatnonzero(draw_levels(0, 0, 60, 16)).tolist() == [2, 32, 33, 42, 53]

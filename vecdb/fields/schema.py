@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from datetime import datetime
 from types import GenericAlias
 from typing import Any, Final, get_args, get_origin
@@ -17,15 +17,14 @@ Values = list[Any]
 
 _SCALARS: Final[dict[type, str]] = {str: "str", int: "int", float: "float", bool: "bool", datetime: "datetime"}
 _PYTHON: Final = {name: python for python, name in _SCALARS.items()}
-# Names of types as the catalog stores them: never change.
-TYPES: Final = frozenset(_SCALARS.values()) | {f"list[{name}]" for name in _SCALARS.values()}
-
 _INT_MIN: Final = -(2**63)
 _INT_MAX: Final = 2**63 - 1
 
 
 def declare_fields(declared: Mapping[str, object]) -> tuple[Field, ...]:
     """Fields from names and Python types: str, int, float, bool, datetime, or a list of one of them."""
+    if not isinstance(declared, Mapping):
+        raise FieldError(f"fields is a dict of names and types, not {type(declared).__name__}")
     if len(declared) > MAX_FIELDS:
         raise LimitError(f"{len(declared)} fields are declared; the most is {MAX_FIELDS}")
     return tuple(Field(check_name(name, "a field"), _type_name(name, kind)) for name, kind in declared.items())
@@ -41,12 +40,12 @@ def check_name(name: object, what: str) -> str:
         raise FieldError(f"the name {name!r} of {what} is not valid Unicode") from error
     if size > MAX_NAME_BYTES:
         raise LimitError(f"the name of {what} has {size} bytes; the most is {MAX_NAME_BYTES}: {name[:40]!r}...")
-    return name
+    return str.__str__(name)
 
 
 def split_fields(schema: Schema, fields: Mapping[str, Any] | None, row: object) -> tuple[Values, dict[str, Any]]:
     """A row's fields as declared values in their order, trailing nulls cut, and the rest. `row` names it in errors."""
-    if not fields:
+    if fields is None:
         return [], {}
     if not isinstance(fields, Mapping):
         raise FieldError(f"row {row!r}: fields must be a dict, not {type(fields).__name__}")
@@ -183,7 +182,11 @@ def iterate_columns(fields: Mapping[str, Any], rows: int) -> Iterator[dict[str, 
     """Rows of fields given by column: each a sequence of `rows` values."""
     columns = {}
     for name, values in fields.items():
-        if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
+        if (
+            isinstance(values, (str, bytes, Mapping, Set))
+            or not isinstance(values, Collection)
+            or getattr(values, "ndim", 1) == 0
+        ):
             raise FieldError(f"field {name!r}: with many rows give a list of values, one for each")
         if len(values) != rows:
             raise FieldError(f"field {name!r} has {len(values)} values for {rows} rows")

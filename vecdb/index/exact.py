@@ -80,7 +80,8 @@ def distances(rows: Float32, query: Float32, metric: Metric) -> Float64:
         wide -= point
         result = np.sqrt(np.einsum("ij,ij->i", wide, wide))
         return result
-    dots: Float64 = wide @ point
+    # Not through BLAS, whose sums depend on a row's place: equal rows have equal distances.
+    dots: Float64 = np.einsum("ij,j->i", wide, point)
     if metric == "ip":
         result = -dots
         return result
@@ -92,6 +93,7 @@ def distances(rows: Float32, query: Float32, metric: Metric) -> Float64:
 def _scores(rows: Float32, queries: Float32, metric: Metric) -> tuple[Float32, Float32]:
     """Numbers that order rows as their distances do, (queries, rows), and a bound of their rounding error."""
     unit = np.float32(rows.shape[1] * 2.0**-23)
+    underflow = np.float32(8 * rows.shape[1]) * np.finfo(np.float32).smallest_subnormal
     if metric == "cosine":
         queries = (queries / np.linalg.norm(queries.astype(np.float64), axis=1)[:, None]).astype(np.float32)
     dots = queries @ rows.T
@@ -101,8 +103,8 @@ def _scores(rows: Float32, queries: Float32, metric: Metric) -> tuple[Float32, F
     if metric == "cosine":
         return -dots / np.sqrt(squares), np.full(len(queries), 4 * unit, np.float32)
     if metric == "ip":
-        return -dots, unit * lengths * longest
-    return squares - 2 * dots, unit * (longest + 2 * lengths) * longest
+        return -dots, unit * lengths * longest + underflow
+    return squares - 2 * dots, unit * (longest + 2 * lengths) * longest + underflow
 
 
 def _best(slots: NDArray[np.int64], exact: Float64, most: int) -> tuple[NDArray[np.int64], Float64]:

@@ -132,9 +132,10 @@ class Blocks:
         size = old + max(missing, old // 2)
         arena = np.empty((size, *self.arena.shape[1:]), self.arena.dtype)
         arena[:old] = self.arena
+        # The arena last: an interrupt in between must not leave it longer than what describes it.
+        self.epochs = np.concatenate([self.epochs[:old], np.full(size - old, _NO_EPOCH, np.int64)])
+        self.free = np.concatenate([self.free, np.zeros(size - len(self.free), np.int32)])
         self.arena = arena
-        self.epochs = np.concatenate([self.epochs, np.full(size - old, _NO_EPOCH, np.int64)])
-        self.free = np.concatenate([self.free, np.zeros(size - old, np.int32)])
         self._give_back(np.arange(old, size))
 
     def extend(self, count: int) -> None:

@@ -26,8 +26,9 @@ _LINK_ITEM = np.dtype("<i4")
 
 def load_column(records: Records, schema: Schema, column: Column, state: ColumnState, slots: int) -> ColumnMirror:
     """The column of the version that `records` reads."""
-    mirror = ColumnMirror(column, state, slots)
     where = _Place(schema, column)
+    _check_size(records, where, state, slots)
+    mirror = ColumnMirror(column, state, slots)
     _read_vectors(records, mirror, where, 0, slots)
     for space, blocks in mirror.blocks.items():
         for number in range(blocks.count):
@@ -46,6 +47,7 @@ def memory_of(column: Column, state: ColumnState, slots: int) -> int:
 def stored_column(records: Records, schema: Schema, column: Column, state: ColumnState, slots: int) -> ColumnVersion:
     """The column without a mirror: its vectors stay in the file, to be scanned there; valid while `records` is."""
     where = _Place(schema, column)
+    _check_size(records, where, state, slots)
     blocks = -(-slots // LIVE_SLOTS)
     arena = np.zeros((blocks, LIVE_BYTES), np.uint8)
     for number in range(blocks):
@@ -166,6 +168,21 @@ def _vector_block(records: Records, where: _Place, number: int) -> Stored:
         raise where.error(Space.VECTORS, number, "is missing" if payload is None else "has the wrong length")
     block: Stored = np.frombuffer(payload, dtype).reshape(shape)  # type: ignore[assignment]  # one of the two dtypes
     return block
+
+
+def _check_size(records: Records, where: _Place, state: ColumnState, slots: int) -> None:
+    """The last blocks are there, before arrays are made for as many as the counters claim."""
+    options = where.column.options
+    expected = {
+        Space.VECTORS: (slots, vectors_per_block(where.column)),
+        Space.LIVE: (slots, LIVE_SLOTS),
+        Space.LINKS: (slots if state.linked else 0, records_per_block(4 * (RECORD_HEAD + options.m0))),
+        Space.UPPER: (state.upper, records_per_block(4 * (RECORD_HEAD + options.m))),
+    }
+    for space, (count, per_block) in expected.items():
+        last = -(-count // per_block) - 1
+        if last >= 0 and records.get(space, where.key(last)) is None:
+            raise where.error(space, last, "is missing")
 
 
 def _read_live(records: Records, where: _Place, number: int) -> NDArray[np.uint8]:

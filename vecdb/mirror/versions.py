@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import ClassVar
-from weakref import WeakKeyDictionary
 
 from vecdb.errors import InternalError, TableNotFoundError
 from vecdb.mirror.column import ColumnMirror, ColumnVersion
@@ -105,11 +103,9 @@ class Mirror:
     after: a reader that already sees the commit takes the offered one, and never waits.
 
     `_lock` guards loading and following; the holder of the writer's turn changes columns without it, which is safe
-    since there is nothing to follow while this process has the turn.
+    since there is nothing to follow while this process has the turn. A column whose change was cut off between the
+    commit and its publication is forgotten, and loaded again from the file.
     """
-
-    _all: ClassVar[WeakKeyDictionary[Environment, Mirror]] = WeakKeyDictionary()
-    _all_lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(self, environment: Environment, memory: int) -> None:
         """`memory` is the most bytes of columns to keep."""
@@ -126,10 +122,10 @@ class Mirror:
     @classmethod
     def of(cls, environment: Environment, memory: int) -> Mirror:
         """The mirror of an environment, made on the first call; handles that share a file share its memory."""
-        with cls._all_lock:
-            if environment not in cls._all:
-                cls._all[environment] = cls(environment, memory)
-            return cls._all[environment]
+        with environment.lock:
+            if not isinstance(environment.companion, cls):
+                environment.companion = cls(environment, memory)
+            return environment.companion
 
     # Reading
 
@@ -231,9 +227,13 @@ class Mirror:
         self._take_over_columns(version)
         self._offered = version
 
-    def withdraw(self) -> None:
-        """The commit did not happen."""
-        self._offered = None
+    def forget(self, places: Iterable[Place]) -> None:
+        """Withdraw an offered version and drop its columns: what is in memory of them may be half of a commit."""
+        with self._lock:
+            self._offered = None
+            for place in places:
+                self.columns.pop(place, None)
+                self.newest.columns.pop(place, None)
 
     def publish(self, version: Version, written: Mapping[Place, ColumnMirror]) -> None:
         """Make the committed version the newest."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from vecdb.errors import Error, InternalError, TransactionError
+from vecdb.errors import InternalError, TransactionError
 from vecdb.mirror.column import ColumnMirror, ColumnVersion
 from vecdb.mirror.load import Stored, read_vector, vector_dtype, write_blocks
 from vecdb.mirror.versions import CommittedView, Mirror, Place, Version, View
@@ -35,7 +35,8 @@ class Writer(View):
         self._sync = sync
         self._gate = gate
         self._turn = object()  # not the writer itself, so that a lost writer is collected and gives its turn back
-        self.broken = False
+        self.broken = False  # a statement was cut off in its middle
+        self._moving_marks = False
         self._ended = False
         self._columns: dict[Place, ColumnMirror] = {}
         self._marks: list[tuple[int, dict[int, Table], int, set[Place]]] = []
@@ -134,60 +135,95 @@ class Writer(View):
 
     def mark(self) -> None:
         """Begin a savepoint."""
-        self._marks.append((self._records.mark(), dict(self._tables), self._next_table, set(self._columns)))
-        for mirror in self._columns.values():
-            mirror.mark()
+        with self._moving():
+            self._marks.append((self._records.mark(), dict(self._tables), self._next_table, set(self._columns)))
+            for mirror in self._columns.values():
+                mirror.mark()
 
     def roll_back_to_mark(self) -> None:
-        records, self._tables, self._next_table, columns = self._marks.pop()
-        self.broken = False
-        self._records.roll_back(records)
-        for place in list(self._columns):
-            self._columns[place].roll_back()
-            if place not in columns:
-                del self._columns[place]
+        """Forget what was done since the last savepoint began."""
+        with self._moving():
+            records, self._tables, self._next_table, columns = self._marks.pop()
+            self._records.roll_back(records)
+            for place in list(self._columns):
+                self._columns[place].roll_back()
+                if place not in columns:
+                    del self._columns[place]
+            self.broken = False
 
     def release_mark(self) -> None:
         """End a savepoint, keeping what was done since."""
-        *_, columns = self._marks.pop()
-        for place, mirror in self._columns.items():
-            if place in columns:
-                mirror.release()
+        with self._moving():
+            *_, columns = self._marks.pop()
+            for place, mirror in self._columns.items():
+                if place in columns:
+                    mirror.release()
+
+    @contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Around the steps that move every column's marks together: cut off between them, all is to be forgotten."""
+        self.broken, broken = True, self.broken
+        self._moving_marks = True
+        yield
+        self._moving_marks = False
+        self.broken = self.broken and broken
 
     # Ending
 
     def commit(self) -> None:
-        """Write everything in one transaction of the file, then publish it; nothing remains of it on an error."""
+        """Write everything in one transaction of the file, then publish it.
+
+        After an error nothing of it remains, in the file or in memory, unless the error came when the file had it
+        already, as an interrupt may: then it is committed.
+        """
         try:
             self.check_whole()
-            if not any(self._records.changes.values()) and not self._columns:
-                self._abandon()
-                return
-            version = self._gather()
-        except BaseException:
+            if any(self._records.changes.values()) or self._columns:
+                self._commit()
+        finally:
             self.roll_back()
-            raise
+
+    def _commit(self) -> None:
+        version = self._gather()
         self._base.close()
-        self._mirror.offer(version)
-        written = self._columns
+        places = list(self._columns)
         try:
-            self._write(version)
-            self._mirror.publish(version, written)
+            self._mirror.offer(version)
+            self._mirror.environment.write(
+                self._records.changes, self._base.version.state, self._timeout, sync=self._sync
+            )
+            self._mirror.publish(version, self._columns)
+            self._columns = {}
         except BaseException:
-            self._mirror.withdraw()
-            self._abandon()
+            # Whether the file has the commit or not, readers find out from it.
+            self._columns = {}
+            self._mirror.forget(places)
             raise
+
+    def roll_back(self) -> None:
+        """Forget everything that was not committed, and give the turn back."""
+        if self._ended:
+            return
         self._ended = True
-        self._gate.release(self._turn)
+        columns, self._columns = self._columns, {}
+        try:
+            if self._moving_marks:
+                raise InternalError("a savepoint was cut off while it was made or undone")
+            for mirror in columns.values():
+                while mirror.marked:
+                    mirror.roll_back()
+        except BaseException as error:
+            self._mirror.forget(columns)
+            if not isinstance(error, InternalError):
+                raise
+        finally:
+            self._base.close()
+            self._gate.release(self._turn)
 
     def __del__(self) -> None:
         # A transaction whose thread died, or that nobody ended.
         if hasattr(self, "_records"):
-            self._abandon()
-
-    def roll_back(self) -> None:
-        """Forget everything."""
-        self._abandon()
+            self.roll_back()
 
     def _gather(self) -> Version:
         """Put the changed blocks, the counters and the log among the records; the version they make."""
@@ -207,35 +243,3 @@ class Writer(View):
         header.write_state(self._records, state)
         write_changes(self._records, state.version)
         return Version(state, self._tables, columns)
-
-    def _write(self, version: Version) -> None:
-        environment = self._mirror.environment
-        try:
-            environment.write(self._records.changes, self._base.version.state, self._timeout, sync=self._sync)
-        except BaseException:
-            # Interrupted, or the disk failed: the file itself knows whether the commit is there.
-            if not self._is_committed(version):
-                raise
-            self._mirror.publish(version, self._columns)
-            self._columns = {}
-            raise
-
-    def _is_committed(self, version: Version) -> bool:
-        try:
-            with self._mirror.environment.read() as reader:
-                return header.read_state(reader) == version.state
-        except Error:
-            return False
-
-    def _abandon(self) -> None:
-        if self._ended:
-            return
-        self._ended = True
-        try:
-            for mirror in self._columns.values():
-                while mirror.marked:
-                    mirror.roll_back()
-            self._columns = {}
-            self._base.close()
-        finally:
-            self._gate.release(self._turn)

@@ -17,15 +17,15 @@ from vecdb.query.results import Row, Vectors
 from vecdb.storage import keys
 from vecdb.storage.catalog import Table
 from vecdb.storage.keys import Space
-from vecdb.storage.rows import Id, RowRecord, decode_row, find_slot, read_row
+from vecdb.storage.rows import Id, RowRecord, decode_row, find_row, read_row
 
 Wanted = Collection[str] | bool | None  # fields: None and True are all, False is none
 
 
 def get(view: View, table: Table, identifier: Id, wanted: Wanted, vectors: bool) -> Row | None:
     """The row of an id."""
-    slot = find_slot(view.records, table.schema.table, identifier)
-    return None if slot is None else fetch(view, table, slot, wanted, vectors)
+    found = find_row(view.records, table.schema, identifier)
+    return None if found is None else _make_row(view, table, *found, wanted, vectors)
 
 
 def fetch(view: View, table: Table, slot: int, wanted: Wanted, vectors: bool) -> Row:
@@ -47,7 +47,7 @@ def fetch_ids(view: View, table: Table, slots: NDArray[np.int32]) -> NDArray[Any
     """Ids of slots, in an array of the same shape; -1 or None where the slot is -1."""
     distinct, inverse = np.unique(slots, return_inverse=True)
     ids: list[Id | None] = [None if slot < 0 else fetch(view, table, int(slot), False, False).id for slot in distinct]
-    if view.tables[table.schema.table].state.text_ids == 0:
+    if not any(isinstance(identifier, str) for identifier in ids) and table.state.text_ids == 0:
         values: NDArray[Any] = np.array([-1 if identifier is None else identifier for identifier in ids], np.int64)
     else:
         values = np.empty(len(ids), object)

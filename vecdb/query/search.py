@@ -14,7 +14,7 @@ from vecdb.index import exact
 from vecdb.index.exact import Nearest
 from vecdb.mirror.column import ColumnVersion
 from vecdb.mirror.versions import View
-from vecdb.options import DEFAULT_EF, MAX_EF, is_int
+from vecdb.options import DEFAULT_EF, MAX_BATCH_HITS, MAX_EF
 from vecdb.query.fetch import Wanted, fetch, fetch_ids
 from vecdb.query.results import BatchHits, Hit, Hits, Plan
 from vecdb.storage.catalog import Column, Table
@@ -71,12 +71,16 @@ def search_batch(
     executor: Executor | None,
 ) -> BatchHits:
     """At most k hits of each query (n, dim), on the executor's threads."""
+    if len(queries) * k > MAX_BATCH_HITS:
+        raise LimitError(
+            f"{len(queries)} queries of k = {k} are more than {MAX_BATCH_HITS} hits; ask for fewer at once"
+        )
     version = view.column(table, column)
     beam = None if use_exact else choose_beam(version, k, ef)
     parts = [queries[start : start + _QUERIES_AT_ONCE] for start in range(0, len(queries), _QUERIES_AT_ONCE)]
     # Vectors left in the file are read through one transaction, which threads may not share.
     run = map if executor is None or not isinstance(version.vectors, np.ndarray) else executor.map
-    found = [nearest for nearest, _ in run(lambda part: _nearest(version, part, k, beam), parts)]
+    found = [_widen(nearest, k) for nearest, _ in run(lambda part: _nearest(version, part, k, beam), parts)]
     found = found or [Nearest.empty(0, k)]
     slots = np.concatenate([nearest.slots for nearest in found])
     distances = np.concatenate([nearest.distances for nearest in found]).astype(np.float32)
@@ -93,23 +97,24 @@ def choose_beam(version: ColumnVersion, k: int, ef: int | None) -> int | None:
 
 
 def check_k(k: object) -> int:
-    if isinstance(k, np.integer):
-        k = int(k)
-    if not is_int(k) or not isinstance(k, int) or k < 1:
-        raise ProgrammingError(f"k must be an int of 1 or more, not {k!r}")
-    return k
+    return check_count(k, "k")
 
 
 def check_ef(ef: object) -> int | None:
     if ef is None:
         return None
-    if isinstance(ef, np.integer):
-        ef = int(ef)
-    if not is_int(ef) or not isinstance(ef, int) or ef < 1:
-        raise ProgrammingError(f"ef must be None or an int of 1 or more, not {ef!r}")
-    if ef > MAX_EF:
-        raise LimitError(f"ef is {ef}; the most is {MAX_EF}; exact=True compares every row")
-    return ef
+    beam = check_count(ef, "ef")
+    if beam > MAX_EF:
+        raise LimitError(f"ef is {beam}; the most is {MAX_EF}; exact=True compares every row")
+    return beam
+
+
+def check_count(value: object, name: str) -> int:
+    if isinstance(value, np.integer):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ProgrammingError(f"{name} must be an int of 1 or more, not {value!r}")
+    return int(value)
 
 
 def usable_cores() -> int:
@@ -120,27 +125,27 @@ def usable_cores() -> int:
 
 
 def _nearest(version: ColumnVersion, queries: Float32, k: int, beam: int | None) -> tuple[Nearest, int | None]:
-    """Hits by slot, and the beam that found them: None after a scan."""
+    """Hits by slot, at most as many as there are rows, and the beam that found them: None after a scan."""
     compared = 0
+    most = min(k, version.state.live)
+    if most == 0:
+        return Nearest.empty(len(queries), 0), None
     if beam is not None:
         from vecdb.index import graph
 
-        found = graph.search(version.graph, version.state, version.slots, queries, k, beam)
-        if (found.counts == min(k, version.state.live)).all():
+        found = graph.search(version.graph, version.state, version.slots, queries, most, beam)
+        if (found.counts == most).all():
             return found, beam
         # The beam ended among dead rows: the graph alone would answer short.
         compared = found.compared
-    most = min(k, max(version.state.live, 1))
     scanned = exact.scan(version.vectors, version.live_slots, queries, most, version.column.options.metric)
-    return _widen(scanned, k)._replace(compared=scanned.compared + compared), None
+    return scanned._replace(compared=scanned.compared + compared), None
 
 
 def _widen(nearest: Nearest, k: int) -> Nearest:
-    """Pad to k columns, so that parts of a batch fit together."""
-    missing = k - nearest.slots.shape[1]
-    if missing <= 0:
-        return nearest
+    """Pad to k columns."""
+    missing = ((0, 0), (0, k - nearest.slots.shape[1]))
     return nearest._replace(
-        slots=np.pad(nearest.slots, ((0, 0), (0, missing)), constant_values=-1),
-        distances=np.pad(nearest.distances, ((0, 0), (0, missing)), constant_values=np.inf),
+        slots=np.pad(nearest.slots, missing, constant_values=-1),
+        distances=np.pad(nearest.distances, missing, constant_values=np.inf),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from vecdb.errors import CorruptionError, Error
 from vecdb.options import MAX_SLOTS, Vector
@@ -11,6 +11,10 @@ from vecdb.storage import keys
 from vecdb.storage.keys import TABLE_SPACES, Space
 from vecdb.storage.records import pack, unpack
 from vecdb.storage.view import PendingWrites, Records
+
+# Names of the types of fields, and of lists of them. Never change: stored.
+SCALAR_TYPES: Final = ("str", "int", "float", "bool", "datetime")
+FIELD_TYPES: Final = (*SCALAR_TYPES, *(f"list[{name}]" for name in SCALAR_TYPES))
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Field:
-    """A declared field; `type` is a name of vecdb.fields.types."""
+    """A declared field; `type` is one of FIELD_TYPES."""
 
     name: str
     type: str
@@ -88,6 +92,8 @@ def read_tables(records: Records) -> dict[int, Table]:
         if state is None:
             raise CorruptionError(f"table {schema.name!r} has no counters")
         tables[number] = Table(schema, _decode_state(schema, state))
+    if len({table.schema.name for table in tables.values()}) < len(tables):
+        raise CorruptionError("two tables have the same name")
     return tables
 
 
@@ -120,9 +126,19 @@ def delete_table(writes: PendingWrites, table: int) -> None:
 def _decode_schema(number: int, payload: bytes | memoryview) -> Schema:
     definition = unpack(payload, f"the definition of table {number}")
     try:
-        columns = tuple(Column(int(place), str(name), Vector(**made)) for place, name, made in definition["columns"])
-        fields = tuple(Field(str(name), str(kind)) for name, kind in definition["fields"])
-        return Schema(number, str(definition["name"]), columns, fields)
+        columns = tuple(Column(place, name, Vector(**made)) for place, name, made in definition["columns"])
+        fields = tuple(Field(name, kind) for name, kind in definition["fields"])
+        schema = Schema(number, definition["name"], columns, fields)
+        names = [schema.name, *(column.name for column in columns), *(field.name for field in fields)]
+        numbers = [column.number for column in columns]
+        if (
+            any(type(name) is not str for name in names)
+            or any(type(place) is not int or not 0 < place < 2**16 for place in numbers)
+            or len(set(numbers)) < len(numbers)
+            or any(field.type not in FIELD_TYPES for field in fields)
+        ):
+            raise ValueError("a name, a number or a type is not one")
+        return schema
     except (KeyError, TypeError, ValueError, Error) as error:
         raise CorruptionError(f"the definition of table {number} is malformed: {error}") from error
 
@@ -135,6 +151,8 @@ def _decode_state(schema: Schema, payload: bytes | memoryview) -> TableState:
         state = TableState(
             slots, rows, next_id, text_ids, {int(number): ColumnState(*item) for number, item in columns.items()}
         )
+        if any(type(counter) is not int for counter in counters[:4]) or not 1 <= state.next_id <= 2**63:
+            raise ValueError("a counter is not a number")
         if not 0 <= state.rows <= state.slots <= MAX_SLOTS or not 0 <= state.text_ids <= state.rows:
             raise ValueError("rows and slots contradict each other")
         for column in schema.columns:
@@ -146,6 +164,8 @@ def _decode_state(schema: Schema, payload: bytes | memoryview) -> TableState:
 
 def _check_column(column: ColumnState, slots: int) -> None:
     """Kernels index with these numbers."""
+    if any(type(item) is not int for item in (column.live, column.upper, column.entry_layer, column.entry_node)):
+        raise ValueError("a counter is not a number")
     entries = column.upper if column.entry_layer > 0 else slots
     if (
         not 0 <= column.live <= slots

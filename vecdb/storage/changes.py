@@ -91,6 +91,6 @@ def _encode_ranges(numbers: list[int]) -> bytes:
 
 def _decode_ranges(ranges: bytes) -> Numbers:
     pairs = np.frombuffer(ranges, _ENTRY).reshape(-1, 2).astype(np.int64)
-    if len(pairs) == 0 or pairs.sum() > 2**33 or pairs[:, 1].sum() > 2**26:
+    if len(pairs) == 0 or pairs.sum(axis=1).max() > 2**32 or pairs[:, 1].sum() > 2**32:
         raise ValueError("impossible ranges")
     return np.concatenate([np.arange(first, first + length) for first, length in pairs]).astype(np.uint32)

@@ -9,8 +9,9 @@ from secrets import token_hex
 import lmdb
 
 from vecdb.errors import DatabaseNotFoundError, ReadOnlyError, StorageFullError, StorageIOError
-from vecdb.options import MIN_MAP
+from vecdb.options import DEFAULT_TIMEOUT, MIN_MAP
 from vecdb.storage.environment import NO_SPACE
+from vecdb.storage.gate import WriterGate
 from vecdb.storage.header import write_new
 from vecdb.storage.keys import Space
 from vecdb.storage.records import seal
@@ -69,7 +70,7 @@ def _write_draft(draft: str) -> None:
 
 def _give_name(draft: str, path: str) -> None:
     if os.path.exists(path) and os.path.getsize(path) == 0:
-        os.replace(draft, path)
+        _replace_empty(draft, path)
         return
     try:
         os.link(draft, path)
@@ -79,3 +80,16 @@ def _give_name(draft: str, path: str) -> None:
         # A file system without hard links; rename would overwrite a file that came in between.
         if not os.path.exists(path):
             os.rename(draft, path)
+
+
+def _replace_empty(draft: str, path: str) -> None:
+    """Put the draft in the place of an empty file, unless another process just did: both lock the empty one."""
+    gate, turn = WriterGate(path), object()
+    empty = os.stat(path)
+    try:
+        gate.acquire(turn, DEFAULT_TIMEOUT)
+        if os.path.samestat(os.stat(path), empty) and os.path.getsize(path) == 0:
+            os.replace(draft, path)
+    finally:
+        gate.release(turn)
+        gate.close()

@@ -51,12 +51,15 @@ class Environment:
         self.sync_meta = sync_meta
         self.max_size = max_size
         self.users = 0
+        self.lock = threading.RLock()  # for whoever sets the companion
         self._pid = os.getpid()
         self._condition = threading.Condition()
         # Weak, so that a reader lost to an interrupt does not count for ever.
         self._readers: WeakSet[ReadTransaction] = WeakSet()
         self._closed = False
         self._remapping = False
+        self._writing = False
+        self.companion: object = None  # what the mirror keeps for all handles on this file
         self._identity = _identity(path)
         self._lmdb, self._map_size = self._open()
         self._lock_identity = _identity(path + "-lock")
@@ -70,8 +73,8 @@ class Environment:
         size = os.path.getsize(self.path)
         wish = max(MAP_RESERVE if sys.maxsize > 2**32 and sys.platform != "win32" else MIN_MAP, 4 * size)
         if self.max_size is not None:
-            wish = max(self.max_size, size)
-        least = max(MIN_MAP, size) if self.max_size is None else wish
+            wish = min(wish, max(self.max_size, size))
+        least = min(wish, max(MIN_MAP, size))
         while True:
             try:
                 return self._open_map(_whole_pages(wish)), _whole_pages(wish)
@@ -137,7 +140,8 @@ class Environment:
         while True:
             self.check_usable()
             with self._condition:
-                while self._remapping and not self._closed:
+                # A scan that rests may hold the map for long: then nothing is won by waiting for it too.
+                while self._remapping and not self._closed and all(reader.busy for reader in self._readers):
                     self._condition.wait()
                 self.check_usable()
                 try:
@@ -206,8 +210,21 @@ class Environment:
             except lmdb.Error as error:
                 raise self._io_error(error) from error
 
+    @contextmanager
+    def _while_writing(self) -> Iterator[None]:
+        """Keep `close` and a new map waiting, which LMDB does not allow beside a write transaction."""
+        with self._condition:
+            self.check_usable()
+            self._writing = True
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._writing = False
+                self._condition.notify_all()
+
     def _write_once(self, changes: Changes, base: State) -> None:
-        with self._lmdb.begin(write=True) as transaction:
+        with self._while_writing(), self._lmdb.begin(write=True) as transaction:
             if transaction.get(keys.STATE, db=self._spaces[Space.HEADER]) != seal(keys.STATE, pack(list(base))):
                 raise TransactionError(
                     f"{self.path} was written by something that did not wait for its turn; nothing was written"
@@ -231,7 +248,9 @@ class Environment:
             self._remapping = True
             try:
                 self._wait_for(
-                    lambda: not self._readers, timeout, "the file must be mapped anew, but a scan has been reading it"
+                    lambda: not self._readers and not self._writing,
+                    timeout,
+                    "the file must be mapped anew, but a scan has been reading it",
                 )
                 self.check_usable()
                 size = wish(self._map_size)
@@ -245,12 +264,18 @@ class Environment:
                 self._remapping = False
                 self._condition.notify_all()
 
+    def read_error(self, error: lmdb.Error) -> DatabaseError:
+        """What an error of the engine means to somebody who reads."""
+        if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadValsizeError)):
+            return CorruptionError(f"{self.path} is damaged: {error}")
+        return StorageIOError(f"{self.path} can't be read: {error}; close all handles and connect again")
+
     def _io_error(self, error: lmdb.Error) -> DatabaseError:
         code = _code(error)
         if code in NO_SPACE or (code == _SHORT_WRITE and self._disk_is_full()):
             return StorageFullError(f"{self.path}: no space left on the disk; the transaction was rolled back")
         if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
-            return CorruptionError(f"{self.path} is damaged: {error}")
+            return self.read_error(error)
         if isinstance(error, lmdb.ReadonlyError) or code in (errno.EACCES, errno.EROFS):
             return ReadOnlyError(f"{self.path} may not be written: {error}")
         return StorageIOError(f"{self.path}: the disk reported an error: {error}; close all handles and connect again")
@@ -274,7 +299,9 @@ class Environment:
             self._condition.notify_all()
             try:
                 self._wait_for(
-                    lambda: not any(reader.busy for reader in self._readers), timeout, "a call has been reading"
+                    lambda: not self._writing and not any(reader.busy for reader in self._readers),
+                    timeout,
+                    "a call has been using it",
                 )
             except LockTimeoutError:
                 self._closed = False
@@ -303,18 +330,26 @@ class ReadTransaction(Records):
         self.busy = True
 
     def get(self, space: Space, key: bytes) -> memoryview | None:
-        value = self._lmdb().get(key, db=self._environment._spaces[space])
+        try:
+            value = self._lmdb().get(key, db=self._environment._spaces[space])
+        except lmdb.Error as error:
+            raise self._environment.read_error(error) from error
         return None if value is None else unseal(space, key, value)
 
     def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
-        cursor = self._lmdb().cursor(self._environment._spaces[space])
-        found = cursor.set_range(max(prefix, start)) if prefix or start else cursor.first()
-        while found:
-            key = bytes(cursor.key())
-            if not key.startswith(prefix):
-                return
-            yield key, unseal(space, key, cursor.value())
-            found = cursor.next()
+        first = max(prefix, start)
+        try:
+            cursor = self._lmdb().cursor(self._environment._spaces[space])
+            found = cursor.set_range(first) if first else cursor.first()
+            while found:
+                key = bytes(cursor.key())
+                if not key.startswith(prefix):
+                    return
+                yield key, unseal(space, key, cursor.value())
+                self._lmdb()  # it may have been cut off meanwhile
+                found = cursor.next()
+        except lmdb.Error as error:
+            raise self._environment.read_error(error) from error
 
     def _lmdb(self) -> lmdb.Transaction[memoryview]:
         if self._transaction is None:
@@ -413,11 +448,13 @@ def _identity(path: str) -> _FileKey | None:
         status = os.stat(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StorageIOError(f"{path} can't be looked at: {error}") from error
     return status.st_dev, status.st_ino
 
 
 def _whole_pages(size: int) -> int:
-    return max(size, MIN_MAP if size > MIN_MAP else 1 << 16) // 4096 * 4096
+    return max(size, 1 << 16) // 4096 * 4096
 
 
 def _code(error: lmdb.Error) -> int:

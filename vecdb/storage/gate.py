@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Final
 
-from vecdb.errors import LockTimeoutError
+from vecdb.errors import LockTimeoutError, StaleHandleError
 
 if sys.platform == "win32":
     import msvcrt
@@ -72,12 +72,18 @@ class WriterGate:
                 raise self._timed_out(timeout, "another thread of this process")
             self._holder = holder
         pause = _FIRST_PAUSE
-        while not _try_lock(self._descriptor):
+        while not self._try_lock():
             left = deadline - time.monotonic()
             if left <= 0:
                 raise self._timed_out(timeout, "another process")
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _try_lock(self) -> bool:
+        with self._condition:
+            if self._descriptor < 0:
+                raise StaleHandleError(f"{self._path} was closed; connect again")
+            return _try_lock(self._descriptor)
 
     def release(self, holder: object) -> None:
         """Let the next writer in, if `holder` has the turn. Any thread may call it."""
@@ -90,10 +96,11 @@ class WriterGate:
             self._condition.notify()
 
     def close(self) -> None:
-        """Close the descriptor; in a forked child this leaves the parent's turn alone."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Close the descriptor, which ends the turn of whoever had it; in a forked child, the parent's turn goes on."""
+        with self._condition:
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _timed_out(self, timeout: float, holder: str) -> LockTimeoutError:
         return LockTimeoutError(

@@ -89,4 +89,7 @@ def read_state(records: Records) -> State:
     state = unpack(payload, "the file's state record")
     if not isinstance(state, list) or [type(item) for item in state] != [int, bytes, int]:
         raise CorruptionError("the file's state record is malformed")
-    return State(*state)
+    result = State(*state)
+    if not 0 <= result.version < 2**63 or not 1 <= result.next_table < 2**32:
+        raise CorruptionError("the file's state record holds impossible numbers")
+    return result

@@ -10,6 +10,8 @@ import struct
 from enum import Enum
 from typing import Final
 
+from vecdb.errors import CorruptionError
+
 
 class Space(Enum):
     """The sub-databases."""
@@ -62,8 +64,8 @@ def counters(table: int) -> bytes:
 
 def table_of_definition(key: bytes) -> int | None:
     """The table whose definition the catalog key names; None for its counters."""
-    table, kind = _CATALOG.unpack(key)
-    return int(table) if kind == _DEFINITION else None
+    table, kind = _unpack(_CATALOG, key)
+    return table if kind == _DEFINITION else None
 
 
 def row(table: int, slot: int) -> bytes:
@@ -71,7 +73,7 @@ def row(table: int, slot: int) -> bytes:
 
 
 def slot_of_row(key: bytes) -> int:
-    return int(_ROW.unpack(key)[1])
+    return _unpack(_ROW, key)[1]
 
 
 def row_id(table: int, identifier: int | str) -> bytes:
@@ -87,8 +89,8 @@ def block(table: int, column: int, number: int) -> bytes:
 
 def parts_of_block(key: bytes) -> tuple[int, int, int]:
     """(table, column, block number)."""
-    table, column, number = _BLOCK.unpack(key)
-    return int(table), int(column), int(number)
+    table, column, number = _unpack(_BLOCK, key)
+    return table, column, number
 
 
 def change(version: int) -> bytes:
@@ -96,4 +98,10 @@ def change(version: int) -> bytes:
 
 
 def version_of_change(key: bytes) -> int:
-    return int(_CHANGE.unpack(key)[0])
+    return _unpack(_CHANGE, key)[0]
+
+
+def _unpack(layout: struct.Struct, key: bytes) -> tuple[int, ...]:
+    if len(key) != layout.size:
+        raise CorruptionError(f"the key {key.hex()} has {len(key)} bytes instead of {layout.size}")
+    return layout.unpack(key)

@@ -7,7 +7,7 @@ import struct
 import sys
 from typing import BinaryIO, Final, NamedTuple
 
-from vecdb.errors import CorruptionError, FormatVersionError, NotAVecdbError
+from vecdb.errors import CorruptionError, FormatVersionError, NotAVecdbError, StorageIOError
 
 # LMDB 0.9, 64-bit, native byte order: a page header of 16 bytes, then MDB_meta.
 _MAGIC: Final = 0xBEEFC0DE
@@ -26,7 +26,7 @@ class _Meta(NamedTuple):
 
 def inspect(path: str) -> None:
     """Raise unless the file looks like one that LMDB may open: NotAVecdbError or CorruptionError."""
-    with open(path, "rb") as file:
+    with _open(path) as file:
         size = os.fstat(file.fileno()).st_size
         first = _read_meta(file, 0)
         second = None if first is None else _read_meta(file, first.page_size)
@@ -47,6 +47,15 @@ def inspect(path: str) -> None:
     needed = (newest.last_page + 1) * newest.page_size
     if size < needed:
         raise CorruptionError(f"{path} is cut off: {size} bytes of {needed}; {_HINT}")
+
+
+def _open(path: str) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except IsADirectoryError as error:
+        raise NotAVecdbError(f"{path} is a folder, not a vecdb database") from error
+    except OSError as error:
+        raise StorageIOError(f"{path} can't be read: {error}") from error
 
 
 def _read_meta(file: BinaryIO, offset: int) -> _Meta | None:

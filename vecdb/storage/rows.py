@@ -36,6 +36,19 @@ def find_slot(records: Records, table: int, identifier: Id) -> int | None:
     return slot
 
 
+def find_row(records: Records, schema: Schema, identifier: Id) -> tuple[int, RowRecord] | None:
+    """The slot and the row of an id."""
+    slot = find_slot(records, schema.table, identifier)
+    if slot is None:
+        return None
+    row = read_row(records, schema, slot)
+    if row is None or row.id != identifier or type(row.id) is not type(identifier):
+        raise CorruptionError(
+            f"table {schema.name!r}: the id {identifier!r} points to slot {slot}, which has another row"
+        )
+    return slot, row
+
+
 def read_row(records: Records, schema: Schema, slot: int) -> RowRecord | None:
     payload = records.get(Space.ROWS, keys.row(schema.table, slot))
     return None if payload is None else decode_row(payload, schema, slot)
@@ -49,6 +62,7 @@ def decode_row(payload: bytes | memoryview, schema: Schema, slot: int) -> RowRec
     record = RowRecord(*row)
     if (
         type(record.id) not in (int, str)
+        or (isinstance(record.id, int) and not -(2**63) <= record.id < 2**63)
         or type(record.vectors) is not int
         or type(record.values) is not list
         or type(record.extra) is not dict

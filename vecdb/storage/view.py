@@ -88,7 +88,7 @@ class PendingWrites(Records):
             if was_changed:
                 self.changes[space][key] = value
             else:
-                del self.changes[space][key]
+                self.changes[space].pop(key, None)  # an interrupt may have come before it was set
 
 
 class _Nothing(Records):

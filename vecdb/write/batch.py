@@ -63,7 +63,7 @@ def read_batch(schema: Schema, ids: object, vectors: object, fields: object, nex
 
     Without ids, rows are numbered from `next_id`.
     """
-    single = is_id(ids) or (ids is None and _is_single(vectors))
+    single = is_id(ids) or (ids is None and _is_single(vectors) and (fields is None or isinstance(fields, Mapping)))
     if ids is None:
         count = 1 if single else _batch_length(vectors, fields)
         given: list[Id] = list(range(next_id, next_id + count))
@@ -87,6 +87,7 @@ def check_id(value: object) -> Id:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str):
+        value = str.__str__(value)  # of an enum, its value
         try:
             size = len(value.encode())
         except UnicodeEncodeError as error:
@@ -94,16 +95,17 @@ def check_id(value: object) -> Id:
         if not 1 <= size <= MAX_ID_BYTES:
             shown = value if size <= 60 else value[:57] + "..."
             raise IdError(f"a str id has 1 to {MAX_ID_BYTES} UTF-8 bytes, not {size}: {shown!r}")
-        return str(value)
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
+        value = int.__int__(value)
         if not -(2**63) <= value < 2**63:
             raise IdError(f"an int id has 64 bits; {value} has more")
-        return int(value)
+        return value
     raise IdError(f"an id is a str or an int, not {type(value).__name__}: {value!r}")
 
 
 def check_ids(ids: object) -> list[Id]:
-    if isinstance(ids, (Mapping, bytes)) or not isinstance(ids, Iterable):
+    if isinstance(ids, (Mapping, bytes, bytearray, memoryview)) or not isinstance(ids, Iterable) or _is_scalar(ids):
         raise IdError(f"ids must be an id, a list of ids or None, not {type(ids).__name__}")
     return [check_id(item) for item in ids]
 
@@ -140,6 +142,11 @@ def find_column(schema: Schema, name: str | None) -> Column:
 def is_id(ids: object) -> bool:
     """Whether this is meant as one id; check_id says whether it is a good one."""
     return isinstance(ids, (str, int, np.integer, bytes, float))
+
+
+def _is_scalar(value: object) -> bool:
+    """Whether it is an array without dimensions, which calls itself iterable."""
+    return getattr(value, "ndim", 1) == 0
 
 
 def _is_single(vectors: object) -> bool:
@@ -188,6 +195,8 @@ def absent(column: Column, rows: int) -> ColumnVectors:
 
 def _to_matrix(column: Column, rows: Any, name: Callable[[int], str], dtype: np.dtype[Any]) -> ColumnVectors:
     """Rows as float32 of values that `dtype` holds exactly, each checked; `name` says which row an error is about."""
+    if isinstance(rows, np.ma.MaskedArray):
+        raise VectorError(f"column {column.name!r}: masked arrays are not vectors; fill or drop what is masked")
     if isinstance(rows, np.ndarray) and rows.dtype != object and rows.ndim > 0:
         given, present = rows, np.ones(len(rows), np.bool_)
     else:
@@ -209,7 +218,7 @@ def _to_matrix(column: Column, rows: Any, name: Callable[[int], str], dtype: np.
 
 def _stack(column: Column, rows: Any, name: Callable[[int], str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """A list of vectors and None as the matrix of those that are vectors."""
-    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable) or getattr(rows, "ndim", 1) == 0:
+    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable) or _is_scalar(rows):
         raise VectorError(f"column {column.name!r}: vectors are a matrix or a list, not {type(rows).__name__}")
     vectors = []
     present = []

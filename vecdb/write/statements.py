@@ -21,14 +21,15 @@ from vecdb.storage.rows import (
     decode_row,
     delete_row,
     encode_row,
+    find_row,
     find_slot,
     put_id,
     put_row,
-    read_row,
 )
 from vecdb.write.batch import Batch, ColumnVectors, absent, read_vectors
 
 Progress = Callable[[int], None]
+OldRow = tuple[int, RowRecord]  # with its slot
 
 
 def insert(writer: Writer, table: Table, batch: Batch, progress: Progress) -> None:
@@ -46,10 +47,11 @@ def insert(writer: Writer, table: Table, batch: Batch, progress: Progress) -> No
 def upsert(writer: Writer, table: Table, batch: Batch, progress: Progress) -> None:
     """Write rows, replacing those that have the same ids. Where an id stands twice, the last one counts."""
     last = {identifier: row for row, identifier in enumerate(batch.ids)}
-    if len(last) < len(batch):
+    repeated = len(batch) - len(last)
+    if repeated:
         batch = batch.take(sorted(last.values()))
-    slots = [find_slot(writer.records, table.schema.table, identifier) for identifier in batch.ids]
-    _write(writer, table, batch, slots, progress)
+    rows = [find_row(writer.records, table.schema, identifier) for identifier in batch.ids]
+    _write(writer, table, batch, rows, lambda done: progress(done + repeated))
 
 
 def update(
@@ -63,22 +65,20 @@ def update(
 ) -> int:
     """Change some fields and vectors of rows; RowNotFoundError for an id without one."""
     schema = table.schema
-    slots: list[int] = []
-    old_rows: list[RowRecord] = []
+    old: list[OldRow | None] = []
     values, extras = [], []
     for identifier, changed in zip(ids, fields, strict=True):
-        slot = find_slot(writer.records, schema.table, identifier)
-        row = None if slot is None else read_row(writer.records, schema, slot)
-        if slot is None or row is None:
+        found = find_row(writer.records, schema, identifier)
+        if found is None:
             raise RowNotFoundError(f"table {schema.name!r} has no row {identifier!r}")
+        row = found[1]
         merged = join_fields(schema, row.values, row.extra)
         if changed is not None:
             if not isinstance(changed, Mapping):
                 raise FieldError(f"row {identifier!r}: fields must be a dict, not {type(changed).__name__}")
             merged.update(changed)
         declared, extra = split_fields(schema, merged, identifier)
-        slots.append(slot)
-        old_rows.append(row)
+        old.append(found)
         values.append(declared)
         extras.append(extra)
     if len(set(ids)) < len(ids):
@@ -87,21 +87,21 @@ def update(
     for place, column in enumerate(schema.columns):
         if column.number not in given:
             given[column.number] = kept = absent(column, len(ids))
-            for number, (slot, old) in enumerate(zip(slots, old_rows, strict=True)):
-                if old.vectors >> place & 1:
-                    kept.values[number] = writer.vector(table, column, slot)
+            for number, found in enumerate(old):
+                if found is not None and found[1].vectors >> place & 1:
+                    kept.values[number] = writer.vector(table, column, found[0])
                     kept.present[number] = True
-    _write(writer, table, Batch(ids, given, values, extras), slots, lambda done: None)
+    _write(writer, table, Batch(ids, given, values, extras), old, lambda done: None)
     return len(ids)
 
 
 def delete(writer: Writer, table: Table, ids: Sequence[Id]) -> int:
     """Delete the rows that exist; how many there were."""
-    slots = [find_slot(writer.records, table.schema.table, identifier) for identifier in dict.fromkeys(ids)]
-    found = [slot for slot in slots if slot is not None]
+    found = [find_row(writer.records, table.schema, identifier) for identifier in dict.fromkeys(ids)]
+    rows = dict(place for place in found if place is not None)
     with writer.changing():
-        _remove(writer, table, found)
-    return len(found)
+        _remove(writer, table, rows)
+    return len(rows)
 
 
 def add_field(writer: Writer, table: Table, field: Field) -> None:
@@ -120,30 +120,29 @@ def add_field(writer: Writer, table: Table, field: Field) -> None:
             put_row(writer.records, wider.table, slot, row_payload)
 
 
-def _write(writer: Writer, table: Table, batch: Batch, old_slots: Sequence[int | None], progress: Progress) -> None:
-    """Write every row of a batch. `old_slots` are those of the rows that are replaced.
+def _write(writer: Writer, table: Table, batch: Batch, old: Sequence[OldRow | None], progress: Progress) -> None:
+    """Write every row of a batch. `old` are the rows that are replaced, None for those that are new.
 
     A row whose vectors stay as they are keeps its slot, and the graph is not touched; any other gets a new slot,
     and the old one becomes a tombstone.
     """
     schema = table.schema
-    keeps = [slot is not None and _same_vectors(writer, table, batch, row, slot) for row, slot in enumerate(old_slots)]
+    keeps = [found is not None and _same_vectors(writer, table, batch, row, *found) for row, found in enumerate(old)]
     appended = [row for row, keep in enumerate(keeps) if not keep]
-    first = table.state.slots
+    first = writer.tables[schema.table].state.slots
     if first + len(appended) > MAX_SLOTS:
         raise LimitError(f"table {schema.name!r} would need more than {MAX_SLOTS} slots")
     new_slots = iter(range(first, first + len(appended)))
-    slots = [
-        slot if keep and slot is not None else next(new_slots) for keep, slot in zip(keeps, old_slots, strict=True)
-    ]
+    slots = [found[0] if keep and found else next(new_slots) for keep, found in zip(keeps, old, strict=True)]
     payloads = [_encode(writer, schema, batch, row) for row in range(len(batch))]
     with writer.changing():
-        _remove(writer, table, [slot for row in appended if (slot := old_slots[row]) is not None])
+        _remove(writer, table, dict(found for row in appended if (found := old[row]) is not None))
         for row, (identifier, slot) in enumerate(zip(batch.ids, slots, strict=True)):
             put_row(writer.records, schema.table, slot, payloads[row])
             if not keeps[row]:
                 put_id(writer.records, schema.table, identifier, slot)
         _append(writer, table, batch.take(appended) if len(appended) < len(batch) else batch, progress)
+        progress(len(batch))
 
 
 def _append(writer: Writer, table: Table, batch: Batch, progress: Progress) -> None:
@@ -173,31 +172,25 @@ def _append(writer: Writer, table: Table, batch: Batch, progress: Progress) -> N
     )
 
 
-def _remove(writer: Writer, table: Table, slots: Sequence[int]) -> None:
-    """Turn the rows in `slots` into tombstones."""
-    if not slots:
+def _remove(writer: Writer, table: Table, rows: Mapping[int, RowRecord]) -> None:
+    """Turn rows, by slot, into tombstones."""
+    if not rows:
         return
     schema = table.schema
-    state = writer.tables[schema.table].state
-    dead: dict[int, list[int]] = {}
-    text_ids = 0
-    for slot in slots:
-        row = read_row(writer.records, schema, slot)
-        assert row is not None, "an id names a slot without a row"
+    for slot, row in rows.items():
         delete_row(writer.records, schema.table, slot, row.id)
-        text_ids += isinstance(row.id, str)
-        for place in range(len(schema.columns)):
-            if row.vectors >> place & 1:
-                dead.setdefault(place, []).append(slot)
-    for place, column_slots in dead.items():
-        writer.writable(table, schema.columns[place]).remove(np.array(column_slots, np.int64))
-    writer.set_state(schema.table, replace(state, rows=state.rows - len(slots), text_ids=state.text_ids - text_ids))
+    for place, column in enumerate(schema.columns):
+        dead = [slot for slot, row in rows.items() if row.vectors >> place & 1]
+        if dead:
+            writer.writable(table, column).remove(np.array(dead, np.int64))
+    state = writer.tables[schema.table].state
+    text_ids = sum(isinstance(row.id, str) for row in rows.values())
+    writer.set_state(schema.table, replace(state, rows=state.rows - len(rows), text_ids=state.text_ids - text_ids))
 
 
-def _same_vectors(writer: Writer, table: Table, batch: Batch, row: int, slot: int) -> bool:
+def _same_vectors(writer: Writer, table: Table, batch: Batch, row: int, slot: int, old: RowRecord) -> bool:
     """Whether the stored row in `slot` has the vectors of the batch's row, bit for bit."""
-    old = read_row(writer.records, table.schema, slot)
-    if old is None or old.vectors != batch.columns_mask(table.schema, row):
+    if old.vectors != batch.columns_mask(table.schema, row):
         return False
     for place, column in enumerate(table.schema.columns):
         if old.vectors >> place & 1:
