@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -252,3 +255,70 @@ def test_handles_are_not_pickled(db: vecdb.Database) -> None:
     for handle in (db, db.create_table("t", dim=2)):
         with pytest.raises(TypeError, match="can't be pickled"):
             pickle.dumps(handle)
+
+
+def test_close_waits_for_a_commit(path: Path) -> None:
+    for delay in (0.0, 0.005, 0.01, 0.02, 0.04):
+        db = vecdb.connect(path)
+        table = db.create_table("t", dim=2, exist_ok=True)
+        results: list[object] = []
+
+        def write(table: vecdb.Table = table, results: list[object] = results) -> None:
+            try:
+                rows = [{"x": "y" * 20_000}] * 500
+                results.append(table.insert(None, np.ones((500, 2)), rows))
+            except vecdb.StaleHandleError as error:
+                results.append(error)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        time.sleep(delay)
+        db.close()
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+        with vecdb.connect(path) as again:
+            assert len(again.table("t")) % 500 == 0
+            if isinstance(results[0], list):
+                assert results[0][-1] in again.table("t")
+
+
+def test_a_forgotten_handle_does_not_block_the_next(tmp_path: Path) -> None:
+    gc.disable()
+    for number in range(3):
+        vecdb.connect(tmp_path / f"{number}.vecdb")
+    gc.enable()
+    old = gc.get_threshold()
+    gc.set_threshold(20)
+    try:
+        for number in range(30):
+            vecdb.connect(tmp_path / f"{number}.vecdb")
+    finally:
+        gc.set_threshold(*old)
+
+
+def test_a_closed_database_gives_its_memory_back(path: Path) -> None:
+    for _ in range(2):
+        with vecdb.connect(path) as db:
+            db.create_table("t", dim=2, exist_ok=True).upsert(range(2000), np.ones((2000, 2)))
+            environment = ref(db._environment)
+            mirror = ref(db._mirror)
+        del db
+        gc.collect()
+        assert environment() is None
+        assert mirror() is None
+
+
+def test_a_file_under_two_names_has_one_lock_file(path: Path, tmp_path: Path) -> None:
+    vecdb.connect(path).close()
+    link = tmp_path / "link.vecdb"
+    link.symlink_to(path)
+    with vecdb.connect(link) as db, Peer(path) as peer:
+        table = db.create_table("t", dim=2)
+        table.insert(range(900), np.ones((900, 2)), [{"x": "y" * 500}] * 900)
+        rows = table.scan()
+        next(rows)
+        for step in range(5):
+            assert peer(f"len(db.table('t').upsert(range(900), np.full((900, 2), {step} + 2)))") == "900"
+        assert len(list(rows)) == 899
+    link.unlink()
+    assert not Path(f"{link}-lock").exists()

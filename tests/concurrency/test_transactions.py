@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import vecdb
+from tests.oracles.invariants import check_database
+from vecdb.mirror.blocks import Blocks
 
 
 def run(target: object) -> object:
@@ -181,3 +184,53 @@ def test_versions_grow_by_commits_that_write(db: vecdb.Database, table: vecdb.Ta
         table.insert("b", [1, 1, 1, 1])
         table.insert("c", [1, 1, 1, 1])
     assert db.version == before + 2
+
+
+def test_a_savepoint_cut_off_in_a_savepoint(db: vecdb.Database, table: vecdb.Table, rng: np.random.Generator) -> None:
+    def cut(done: int, total: int) -> None:
+        raise RuntimeError
+
+    vectors = rng.normal(size=(600, 4))
+    with db.transaction():
+        table.insert("kept", [9, 9, 9, 9])
+        with pytest.raises(ValueError, match="undo"), db.transaction():
+            table.insert("x", [9, 9, 9, 9])
+            cut_off = pytest.raises(vecdb.TransactionError, match="rolled back")
+            with cut_off, db.transaction(), pytest.raises(RuntimeError):
+                table.insert(range(5000, 5600), vectors, progress=cut)
+            assert table.get("x") is not None
+            raise ValueError("undo")
+        assert table.get("x") is None
+    assert table.search([9, 9, 9, 9], k=1).ids == ["kept"]
+    assert len(table) == 1501
+
+
+def test_a_publication_cut_off_leaves_a_sound_file(
+    db: vecdb.Database, table: vecdb.Table, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in range(6):
+        calls = 0
+        original = Blocks._drop_unused
+
+        def cut(blocks: Blocks, epoch: int, step: int = step, original: Any = original) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == step % 3 + 1:
+                raise KeyboardInterrupt
+            original(blocks, epoch)
+
+        monkeypatch.setattr(Blocks, "_drop_unused", cut)
+        with pytest.raises(KeyboardInterrupt):
+            table.upsert([1, 2], rng.normal(size=(2, 4)))
+        monkeypatch.undo()
+        for number in range(20):
+            table.upsert([number, number + 1], rng.normal(size=(2, 4)))
+        check_database(db)
+
+
+def test_a_scan_ends_with_its_transaction(db: vecdb.Database, table: vecdb.Table) -> None:
+    with db.transaction():
+        rows = table.scan()
+        next(rows)
+    with pytest.raises(vecdb.Error):
+        list(rows)

@@ -224,3 +224,30 @@ def test_a_graph_is_the_same_however_its_rows_came(db: vecdb.Database, rng: np.r
         assert first.state == second.state
         np.testing.assert_array_equal(first.links.gather(), second.links.gather())
         np.testing.assert_array_equal(first.upper.gather(), second.upper.gather())
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_equal_rows_have_equal_distances_wherever_they_lie(
+    db: vecdb.Database, rng: np.random.Generator, metric: str
+) -> None:
+    table = db.create_table("t", dim=100, metric=metric)
+    table.insert(range(7), np.tile(rng.normal(size=100), (7, 1)))
+    for query in rng.normal(size=(20, 100)):
+        assert table.search(query, exact=True).ids == list(range(7))
+
+
+@pytest.mark.parametrize("metric", ["l2", "ip"])
+def test_tiny_numbers_keep_their_order(db: vecdb.Database, rng: np.random.Generator, metric: str) -> None:
+    table = db.create_table("t", dim=4, metric=metric)
+    vectors = (rng.normal(size=(300, 4)) * 1e-22).astype(np.float32)
+    table.insert(range(300), vectors)
+    for query in (rng.normal(size=(20, 4)) * 1e-22).astype(np.float32):
+        assert table.search(query, k=5, exact=True).ids == nearest(vectors, query, metric, 5)
+
+
+def test_a_giant_k_costs_nothing(db: vecdb.Database) -> None:
+    table = db.create_table("t", dim=2)
+    table.insert(range(3), np.ones((3, 2)))
+    assert table.search([1, 1], k=2**70).ids == [0, 1, 2]
+    with pytest.raises(vecdb.LimitError, match="hits"):
+        table.search_batch([[1, 1]], k=10**12)

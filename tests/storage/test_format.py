@@ -17,7 +17,7 @@ import vecdb
 from vecdb.index.levels import draw_levels
 from vecdb.kernels import hnsw
 from vecdb.mirror.column import RECORD_HEAD
-from vecdb.storage import header, keys
+from vecdb.storage import changes, header, keys
 from vecdb.storage.catalog import FIELD_TYPES
 from vecdb.storage.geometry import LIVE_BYTES, records_per_block
 from vecdb.storage.keys import Space
@@ -133,3 +133,8 @@ def test_small_tables_need_no_compiler(tmp_path: Path) -> None:
         [sys.executable, "-c", script, str(tmp_path / "x")], capture_output=True, text=True, check=True
     )
     assert output.stdout == "False\n"
+
+
+def test_changes_of_every_second_block_are_read_back() -> None:
+    numbers = list(range(0, 300_000, 2))
+    assert changes._decode_ranges(changes._encode_ranges(numbers)).tolist() == numbers

@@ -207,6 +207,22 @@ def test_hostile_counters(filled: Path, counters: object) -> None:
         vecdb.connect(filled)
 
 
+@pytest.mark.parametrize("slots", [2**31 - 1, 5000])
+def test_counters_that_claim_more_than_there_is(filled: Path, slots: int) -> None:
+    change_record(filled, Space.CATALOG, keys.counters(1), pack([slots, 1200, 1200, 0, {"1": [1200, True, 80, 1, 5]}]))
+    with vecdb.connect(filled) as db, pytest.raises(vecdb.CorruptionError, match="missing"):
+        db.table("t").search(np.ones(8))
+
+
+def test_an_id_that_points_to_another_row(filled: Path) -> None:
+    change_record(filled, Space.IDS, keys.row_id(1, 7), (8).to_bytes(4, "big"))
+    with vecdb.connect(filled) as db:
+        table = db.table("t")
+        for call in (lambda: table.get(7), lambda: table.delete(7), lambda: table.upsert(7, np.ones(8))):
+            with pytest.raises(vecdb.CorruptionError, match="another row"):
+                call()
+
+
 def test_readonly(filled: Path, tmp_path: Path) -> None:
     with vecdb.connect(filled, readonly=True) as db:
         table = db.table("t")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -385,3 +386,60 @@ def test_a_field_can_be_added(notes: vecdb.Table) -> None:
         notes.add_field("lang", str)
     assert notes.fields["author"] == "str"
     assert "pages" not in notes.fields
+
+
+def test_strings_and_numbers_of_other_classes(db: vecdb.Database, notes: vecdb.Table) -> None:
+    class Word(str, enum.Enum):
+        EN = "en"
+
+    class Number(enum.IntEnum):
+        FIVE = 5
+
+    notes.insert("en", [1, 0, 0])
+    notes.upsert(Word.EN, [0, 1, 0])
+    notes.upsert([Number.FIVE, np.int8(5), np.str_("en")], np.eye(3))
+    assert [row.id for row in notes.scan()] == [5, "en"]
+    table = db.create_table(
+        np.str_("table"), dim=cast(int, np.int64(2)), metric=Word.EN and "l2", fields={Word.EN: str}
+    )
+    assert table.vectors == {"vector": vecdb.Vector(2, "l2")}
+    assert table.fields == {"en": "str"}
+
+
+@pytest.mark.parametrize("ids", [bytearray(b"ab"), memoryview(b"ab"), np.array(5), {"a": 1}, 5.5, object()], ids=repr)
+def test_what_is_no_list_of_ids(notes: vecdb.Table, ids: Any) -> None:
+    for call in (lambda: notes.insert(ids, np.eye(3)), lambda: notes.get(ids), lambda: notes.delete(ids)):
+        with pytest.raises(vecdb.IdError):
+            call()
+
+
+def test_arrays_of_every_layout(notes: vecdb.Table) -> None:
+    matrix = np.arange(1, 13, dtype=np.float32).reshape(4, 3)
+    frozen = matrix.copy()
+    frozen.flags.writeable = False
+    for number, given in enumerate(
+        [
+            matrix.astype(">f4"),
+            np.asfortranarray(matrix),
+            frozen,
+            matrix.astype(np.int16),
+            matrix.tolist(),
+            iter(matrix),
+        ]
+    ):
+        notes.upsert([f"{number} {row}" for row in range(4)], given)
+    for row in notes.scan(vectors=True):
+        assert row.vector is not None
+        assert row.vector.tolist() == matrix[int(str(row.id).split()[1])].tolist()
+    with pytest.raises(vecdb.VectorError, match="masked"):
+        notes.insert(range(4), np.ma.masked_less(matrix, 3))
+
+
+def test_a_last_report_that_raises_undoes_the_write(notes: vecdb.Table) -> None:
+    def raise_at_the_end(done: int, total: int) -> None:
+        if done == total:
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        notes.insert(["a", "b"], np.eye(3)[:2], progress=raise_at_the_end)
+    assert len(notes) == 0
