@@ -37,7 +37,6 @@ class Writer(View):
         self._turn = object()  # not the writer itself, so that a lost writer is collected and gives its turn back
         self.broken = False  # a statement was cut off in its middle
         self._moving_marks = False
-        self._ended = False
         self._columns: dict[Place, ColumnMirror] = {}
         self._marks: list[tuple[int, dict[int, Table], int, set[Place]]] = []
         try:
@@ -47,7 +46,6 @@ class Writer(View):
             self._next_table = self._base.version.state.next_table
             self._records = PendingWrites(self._base.records)
         except BaseException:
-            self._ended = True
             gate.release(self._turn)
             raise
 
@@ -201,24 +199,26 @@ class Writer(View):
             raise
 
     def roll_back(self) -> None:
-        """Forget everything that was not committed, and give the turn back."""
-        if self._ended:
-            return
-        self._ended = True
-        columns, self._columns = self._columns, {}
+        """Forget everything that was not committed, and give the turn back.
+
+        It may be called again, as after an interrupt in the middle of it: what is done already is not done twice.
+        """
         try:
             if self._moving_marks:
                 raise InternalError("a savepoint was cut off while it was made or undone")
-            for mirror in columns.values():
+            for mirror in self._columns.values():
                 while mirror.marked:
                     mirror.roll_back()
         except BaseException as error:
-            self._mirror.forget(columns)
+            self._mirror.forget(self._columns)
             if not isinstance(error, InternalError):
                 raise
         finally:
-            self._base.close()
-            self._gate.release(self._turn)
+            self._columns = {}
+            try:
+                self._base.close()
+            finally:
+                self._gate.release(self._turn)
 
     def __del__(self) -> None:
         # A transaction whose thread died, or that nobody ended.
