@@ -94,7 +94,7 @@ class StorageFullError(OperationalError):
 
 
 class StorageIOError(OperationalError):
-    """The disk reported an error; the message says whether the transaction is there."""
+    """The disk reported an error. Connect again: a transaction under way is there whole, or not at all."""
 
 
 class ReadOnlyError(OperationalError):
