@@ -109,7 +109,7 @@ class Table:
         """The row of an id, or None; for many ids a list of them in the same order."""
         given = check_ids([ids] if is_id(ids) else ids)
         with self._reading() as (view, table):
-            wanted = fetch.check_wanted(table, fields)
+            wanted = fetch.check_wanted(fields)
             rows = [fetch.get(view, table, identifier, wanted, vectors) for identifier in given]
         return rows[0] if is_id(ids) else rows
 
@@ -130,7 +130,7 @@ class Table:
         In a transaction, its own rows are among them, and the scan must end before its next write.
         """
         with self._reading() as (view, table):
-            wanted = fetch.check_wanted(table, fields)
+            wanted = fetch.check_wanted(fields)
             rows = fetch.scan(view, table, wanted, vectors)
             if not isinstance(view, CommittedView):
                 yield from rows
@@ -176,7 +176,7 @@ class Table:
                 ef=beam,
                 use_exact=exact,
                 radius=_check_radius(radius),
-                wanted=fetch.check_wanted(table, fields),
+                wanted=fetch.check_wanted(fields),
                 vectors=vectors,
             )
 

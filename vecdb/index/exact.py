@@ -13,7 +13,7 @@ from vecdb.options import Metric
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-_BLOCK_BYTES = 1 << 24  # of vectors scored at once
+_BLOCK_BYTES = 1 << 24  # of vectors, or of their scores, at once
 
 
 class Nearest(NamedTuple):
@@ -47,7 +47,7 @@ def scan(vectors: Rows, slots: NDArray[np.int64], queries: Float32, k: int, metr
     if len(slots) == 0:
         return result
     whole = len(slots) == slots[-1] + 1 and slots[0] == 0
-    rows_at_once = max(1, _BLOCK_BYTES // (4 * vectors.shape[1]))
+    rows_at_once = max(1, _BLOCK_BYTES // (4 * max(vectors.shape[1], len(queries))))
     most = min(k, len(slots))
     kept: list[tuple[NDArray[np.int64], Float64]] = [(np.empty(0, np.int64), np.empty(0))] * len(queries)
     for start in range(0, len(slots), rows_at_once):

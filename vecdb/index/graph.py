@@ -136,26 +136,13 @@ def _scratch(graph: Graph, slots: int, entries: int, pool: int) -> hnsw.Scratch:
     dim = graph.vectors.shape[1]
     degree = max(graph.links.shape[2], graph.upper.shape[2])
     pool = max(pool, 2 * degree)
-    old: hnsw.Scratch | None = getattr(_LOCAL, "scratch", None)
-    if (
-        old is None
-        or len(old.visited) < slots
-        or len(old.visited_upper) < entries
-        or len(old.pool_node) < pool
-        or len(old.fresh) < degree
-    ):
-        at_least = (
-            (0, 0, 0, 0)
-            if old is None
-            else (len(old.visited), len(old.visited_upper), len(old.pool_node), len(old.fresh))
-        )
-        slots, entries = max(slots + slots // 8, at_least[0], 1), max(entries + entries // 8, at_least[1], 1)
-        old = hnsw.new_scratch(slots, entries, max(pool, at_least[2]), max(degree, at_least[3]), dim)
-        _LOCAL.scratch = old
-    if len(old.query) != dim:
-        old = old._replace(query=np.zeros(dim, np.float32))
-        _LOCAL.scratch = old
-    return old._replace(
-        pool_distance=old.pool_distance[:pool],
-        pool_node=old.pool_node[:pool],
-    )
+    needed = np.array([slots, entries, pool, degree])
+    sizes = getattr(_LOCAL, "sizes", np.zeros_like(needed))
+    if (needed > sizes).any():
+        _LOCAL.sizes = sizes = np.maximum(sizes, needed + needed // 8 + 1)
+        slots, entries, pool_size, degree = sizes.tolist()
+        _LOCAL.scratch = hnsw.new_scratch(slots, entries, pool_size, degree, dim)
+    scratch: hnsw.Scratch = _LOCAL.scratch
+    if len(scratch.query) != dim:
+        scratch = _LOCAL.scratch = scratch._replace(query=np.zeros(dim, np.float32))
+    return scratch._replace(pool_distance=scratch.pool_distance[:pool], pool_node=scratch.pool_node[:pool])

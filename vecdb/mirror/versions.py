@@ -11,7 +11,7 @@ from itertools import count
 
 from vecdb.errors import InternalError, TableNotFoundError
 from vecdb.mirror.column import ColumnMirror, ColumnVersion
-from vecdb.mirror.load import follow, load_column, memory_of, stored_column
+from vecdb.mirror.load import Stored, follow, load_column, memory_of, read_vector, stored_column
 from vecdb.storage.catalog import Column, Table, read_tables
 from vecdb.storage.changes import read_block_changes
 from vecdb.storage.environment import Environment, ReadTransaction
@@ -52,6 +52,10 @@ class View(ABC):
     def column(self, table: Table, column: Column) -> ColumnVersion:
         """The column as this version has it, loaded if it is not in memory."""
 
+    @abstractmethod
+    def vector(self, table: Table, column: Column, slot: int) -> Stored:
+        """One vector of this version, bit for bit."""
+
     def find_table(self, name: str) -> Table:
         for table in self.tables.values():
             if table.schema.name == name:
@@ -84,6 +88,9 @@ class CommittedView(View):
 
     def column(self, table: Table, column: Column) -> ColumnVersion:
         return self._mirror.column(self.reader, self.version, table, column)
+
+    def vector(self, table: Table, column: Column, slot: int) -> Stored:
+        return read_vector(self.reader, table.schema, column, slot)
 
     def close(self) -> None:
         self.reader.close()

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from vecdb.errors import InternalError, TransactionError
 from vecdb.mirror.column import ColumnMirror, ColumnVersion
-from vecdb.mirror.load import Stored, read_vector, vector_dtype, write_blocks
+from vecdb.mirror.load import Stored, vector_dtype, write_blocks
 from vecdb.mirror.versions import CommittedView, Mirror, Place, Version, View
 from vecdb.storage import header
 from vecdb.storage.catalog import Column, Schema, Table, TableState, delete_table, write_counters, write_schema
@@ -73,12 +73,11 @@ class Writer(View):
         return self._base.column(self._base.tables[place[0]], column)
 
     def vector(self, table: Table, column: Column, slot: int) -> Stored:
-        """A stored or a pending vector, bit for bit."""
         mirror = self._columns.get((table.schema.table, column.number))
         if mirror is not None and slot >= mirror.published_slots:
             pending: Stored = mirror.vectors[slot].astype(vector_dtype(column))
             return pending
-        return read_vector(self._base.records, table.schema, column, slot)
+        return self._base.vector(table, column, slot)
 
     # Changing tables
 

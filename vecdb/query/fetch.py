@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from vecdb.errors import CorruptionError, FieldError
 from vecdb.fields.schema import join_fields
-from vecdb.mirror.load import read_vector
 from vecdb.mirror.versions import View
-from vecdb.mirror.writer import Writer
 from vecdb.query.results import Row, Vectors
 from vecdb.storage import keys
 from vecdb.storage.catalog import Table
@@ -55,7 +53,7 @@ def fetch_ids(view: View, table: Table, slots: NDArray[np.int32]) -> NDArray[Any
     return values[inverse].reshape(slots.shape)
 
 
-def check_wanted(table: Table, wanted: object) -> Wanted:
+def check_wanted(wanted: object) -> Wanted:
     """A `fields=` argument: None, a bool, or names, which need not be declared."""
     if wanted is None or isinstance(wanted, bool):
         return wanted
@@ -76,11 +74,7 @@ def _make_row(view: View, table: Table, slot: int, record: RowRecord, wanted: Wa
 
 def _read_vectors(view: View, table: Table, slot: int, mask: int) -> Vectors:
     return {
-        column.name: (
-            view.vector(table, column, slot)
-            if isinstance(view, Writer)
-            else read_vector(view.records, table.schema, column, slot)
-        )
+        column.name: view.vector(table, column, slot)
         for place, column in enumerate(table.schema.columns)
         if mask >> place & 1
     }

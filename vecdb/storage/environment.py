@@ -121,7 +121,7 @@ class Environment:
         except lmdb.Error as error:
             self._lmdb.close()
             raise self._open_error(error) from error
-        except DatabaseError:
+        except BaseException:
             self._lmdb.close()
             raise
 
