@@ -16,6 +16,12 @@ import vecdb
 
 ROWS = 1500
 
+# An interrupt that comes while Python runs a finalizer, or closes a generator that was thrown away, is reported by
+# Python and goes no further: the call it fell into goes on. What must hold afterwards is the same.
+swallowed_interrupts = pytest.mark.filterwarnings(
+    "ignore:(?s).*KeyboardInterrupt:pytest.PytestUnraisableExceptionWarning"
+)
+
 
 @pytest.fixture
 def two(db: vecdb.Database, rng: np.random.Generator) -> tuple[vecdb.Table, vecdb.Table]:
@@ -110,6 +116,7 @@ def alarms() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("alarms")
+@swallowed_interrupts
 def test_ctrl_c_at_any_moment(db: vecdb.Database, two: tuple[vecdb.Table, vecdb.Table]) -> None:
     moments = np.random.default_rng(3).uniform(0.0005, 0.12, size=60)
     before = state(db)
@@ -212,8 +219,7 @@ def test_a_full_file_rolls_back(path: Path) -> None:
         db.table("first").insert(range(ROWS, 4 * ROWS), rng.normal(size=(3 * ROWS, 64)))
 
 
-# What is raised in a finalizer or a generator that is thrown away is reported by Python and goes no further.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@swallowed_interrupts
 def test_an_interrupt_at_any_line_of_a_transaction(db: vecdb.Database, two: tuple[vecdb.Table, vecdb.Table]) -> None:
     """Raise KeyboardInterrupt at each traced event in turn of the code that begins, commits and rolls back."""
     watched = ("gate.py", "writer.py", "transaction.py", "versions.py", "environment.py", "view.py")
