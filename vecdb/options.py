@@ -10,10 +10,12 @@ from vecdb.errors import LimitError, VectorError
 
 Metric = Literal["cosine", "l2", "ip"]
 Dtype = Literal["float32", "float16"]
+Quantization = Literal["u8", "none"]
 Durability = Literal["full", "normal"]
 
 METRICS: Final = ("cosine", "l2", "ip")
 DTYPES: Final = ("float32", "float16")
+QUANTIZATIONS: Final = ("u8", "none")
 DURABILITIES: Final = ("full", "normal")
 
 # Rows and names.
@@ -23,18 +25,22 @@ MAX_ROW_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 32
 MAX_FIELDS: Final = 1000
 MAX_VECTORS: Final = 64
-MAX_SLOTS: Final = 2**31 - 1  # rows a table can ever have had: links are int32
+MAX_SLOTS: Final = 2**30 - 1  # rows a table can ever have had: kernels keep two flags beside a slot in 32 bits
 
 # Vectors.
 MAX_DIM: Final = 65_536
 MAX_NORM: Final = 1e18  # squares and products of longer vectors leave float32
 MIN_NORM: Final = 1e-18  # under cosine a shorter vector has no direction in float32
 
+MIN_CODED_DIM: Final = 16  # below, codes save little and round away much
+MAX_CODED_DIM: Final = 16_384  # sums of products of codes fit 32 bits
+
 # The graph.
 DEFAULT_M: Final = 16
 MIN_M: Final = 2
 MAX_M: Final = 128
-DEFAULT_EF_CONSTRUCTION: Final = 200
+DEFAULT_EF_CONSTRUCTION: Final = 128
+DEFAULT_ALPHA: Final = 1.05
 MAX_EF: Final = 100_000
 DEFAULT_EF: Final = 64
 MAX_LAYER: Final = 15
@@ -53,9 +59,11 @@ CHANGE_LOG_VERSIONS: Final = 1000
 class Vector:
     """A vector column: its length, its metric, and how its graph is built.
 
-    `m` neighbours are chosen for a row (twice as many are kept on the base layer), out of a beam of
-    `ef_construction`. `alpha`, `extend_candidates` and `keep_pruned` are the options of the neighbour selection
-    (Malkov and Yashunin, Algorithm 4; alpha as in Vamana). `seed` draws the layers of the rows.
+    `m` neighbours are chosen for a row (twice as many on the base layer), out of a beam of `ef_construction`.
+    `alpha`, `extend_candidates` and `keep_pruned` are the options of the neighbour selection (Malkov and Yashunin,
+    Algorithm 4; alpha as in Vamana, on distances). `seed` draws the layers of the rows. With `quantization` "u8"
+    searches compare codes of one byte a dimension first, and vectors for the last step only; "none" compares vectors
+    throughout. None takes "u8" from 16 to 16,384 dimensions.
     """
 
     dim: int
@@ -63,15 +71,19 @@ class Vector:
     dtype: Dtype = "float32"
     m: int = DEFAULT_M
     ef_construction: int = DEFAULT_EF_CONSTRUCTION
-    alpha: float = 1.0
+    alpha: float = DEFAULT_ALPHA
     extend_candidates: bool = False
     keep_pruned: bool = True
     seed: int = 0
+    quantization: Quantization | None = None
 
     def __post_init__(self) -> None:
         for name in ("dim", "m", "ef_construction", "seed"):
             object.__setattr__(self, name, _plain_int(getattr(self, name)))
-        for name in ("metric", "dtype"):
+        if self.quantization is None:
+            coded = is_int(self.dim) and MIN_CODED_DIM <= self.dim <= MAX_CODED_DIM
+            object.__setattr__(self, "quantization", "u8" if coded else "none")
+        for name in ("metric", "dtype", "quantization"):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, str.__str__(getattr(self, name)))
         if not is_int(self.dim) or self.dim < 1:
@@ -92,13 +104,22 @@ class Vector:
         for name in ("extend_candidates", "keep_pruned"):
             if not isinstance(getattr(self, name), bool):
                 raise VectorError(f"{name} must be True or False, not {getattr(self, name)!r}")
+        if self.quantization not in QUANTIZATIONS:
+            raise VectorError(f"quantization must be one of {', '.join(QUANTIZATIONS)}, not {self.quantization!r}")
+        if self.quantization == "u8" and self.dim > MAX_CODED_DIM:
+            raise LimitError(f"dim is {self.dim}; with quantization 'u8' the most is {MAX_CODED_DIM}")
         if not is_int(self.seed) or not 0 <= self.seed < 2**63:
             raise VectorError(f"seed must be an int of 0 or more and below 2**63, not {self.seed!r}")
 
     @property
     def m0(self) -> int:
-        """The most neighbours of a row on the base layer."""
+        """Neighbours that a row chooses on the base layer, and that pruning leaves it."""
         return 2 * self.m
+
+    @property
+    def capacity(self) -> int:
+        """The most neighbours of a row on the base layer; only then are they pruned."""
+        return 3 * self.m
 
 
 def _plain_int(value: object) -> object:

@@ -17,7 +17,8 @@ from vecdb.options import Vector
 from vecdb.progress import Progress, reporting
 from vecdb.query import fetch
 from vecdb.query.results import BatchHits, Hits, Row
-from vecdb.query.search import check_count, check_ef, check_k, search, search_batch, usable_cores
+from vecdb.index.threads import usable_cores
+from vecdb.query.search import check_count, check_ef, check_k, search, search_batch
 from vecdb.storage import catalog
 from vecdb.storage.rows import Id
 from vecdb.write import statements

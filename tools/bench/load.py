@@ -19,7 +19,7 @@ from tools.bench.fill import TABLE, fill, warm_up
 from tools.bench.fresh_process import Memory, Start, measure_memory, measure_start
 from tools.bench.peers import HNSWLIB, VECDB, build_hnswlib, find_peer, hnswlib_contender, rows_of, vecdb_contender
 from vecdb.options import DEFAULT_EF, DEFAULT_M
-from vecdb.query.search import usable_cores
+from vecdb.index.threads import usable_cores
 
 HELP: Final = "fill a table with a data set, then measure size, memory, recall, speed and start"
 K: Final = 10

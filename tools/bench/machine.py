@@ -10,7 +10,7 @@ from typing import Final
 from llvmlite import binding
 
 import vecdb
-from vecdb.query.search import usable_cores
+from vecdb.index.threads import usable_cores
 
 _FEATURES: Final = ("avx2", "avx512f", "avx512vnni", "neon", "dotprod")
 _LIBRARIES: Final = ("numpy", "numba", "llvmlite", "lmdb", "msgpack", "hnswlib")

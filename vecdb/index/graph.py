@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.index.exact import Nearest
 from vecdb.index.levels import draw_levels
-from vecdb.kernels import hnsw
-from vecdb.kernels.hnsw import Graph
+from vecdb.index.quantizer import Quantizer
+from vecdb.index.threads import Workers
+from vecdb.kernels import build
+from vecdb.kernels import graph as kernel
+from vecdb.kernels.graph import LAYER, SLOT, UPPER
+from vecdb.kernels.memory import Struct, address_of
+from vecdb.kernels.search import search as search_kernel
 from vecdb.options import Metric, Vector
 from vecdb.storage.catalog import ColumnState
 
-_METRICS = {"l2": hnsw.L2, "ip": hnsw.IP, "cosine": hnsw.COSINE}
-_STEP = 256  # rows linked before the caller hears of it, and Ctrl-C is heeded
+_METRICS: Final = {"l2": kernel.L2, "ip": kernel.IP, "cosine": kernel.COSINE}
+_BATCH: Final = 1024  # rows linked together: they are compared with each other, so that more would cost more
+_ROWS_AT_ONCE: Final = 16  # of a task of a thread
+_TARGETS_AT_ONCE: Final = 512
 _LOCAL = threading.local()
-
-
-class Blocks(Protocol):
-    """Copy-on-write blocks as kernels change them."""
-
-    epochs: NDArray[np.int64]
-    free: NDArray[np.int32]
-    state: NDArray[np.int64]
 
 
 class BlocksView(Protocol):
@@ -37,112 +38,223 @@ class BlocksView(Protocol):
     def table(self) -> NDArray[np.int32]: ...
 
 
+class Blocks(BlocksView, Protocol):
+    """Copy-on-write blocks that the writer changes."""
+
+    @property
+    def per_block(self) -> int: ...
+    def own_all(self, numbers: NDArray[np.int64], /) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A version's graph, ready for kernels, and what is asked about it before they run."""
+
+    struct: Struct
+    state: ColumnState
+    slots: int
+    dim: int
+    degree: int  # the most neighbours of a node
+
+
 def make_graph(
-    metric: Metric, vectors: NDArray[np.float32], links: BlocksView, upper: BlocksView, live: BlocksView
+    metric: Metric,
+    state: ColumnState,
+    slots: int,
+    quantizer: Quantizer | None,
+    codes: NDArray[np.uint8],
+    weights: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    links: BlocksView,
+    upper: BlocksView,
+    live: BlocksView,
 ) -> Graph:
-    return Graph(vectors, links.arena, links.table, upper.arena, upper.table, live.arena, live.table, _METRICS[metric])
+    struct = kernel.new_graph(
+        metric=_METRICS[metric],
+        codes=None if quantizer is None else codes,
+        weights=weights,
+        grid=np.zeros(1, np.float32) if quantizer is None else quantizer.grid,
+        vectors=vectors,
+        live=(live.arena, live.table),
+        links=(links.arena, links.table),
+        upper=(upper.arena, upper.table),
+    )
+    return Graph(struct, state, slots, vectors.shape[1], links.arena.shape[2])
 
 
-def search(graph: Graph, state: ColumnState, slots: int, queries: NDArray[np.float32], k: int, ef: int) -> Nearest:
-    """The k nearest live slots to each query (n, dim), by a beam of `ef` on the base layer."""
+def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int) -> Nearest:
+    """The k nearest live slots to each query (n, dim), C-contiguous, by a beam of `ef` on the base layer."""
+    state = graph.state
     beam = max(ef, k)
     # Dead rows take places in the pool, so that it must be longer where many are dead.
-    pool = int(1.25 * beam * slots / max(state.live, 1)) + 64
-    scratch = _scratch(graph, slots, state.upper, pool)
+    pool = int(1.25 * beam * graph.slots / max(state.live, 1)) + 64
+    scratch = _scratch(graph, max(graph.slots, state.upper), pool)
     result = Nearest.empty(len(queries), k)
-    compared = hnsw.search(
-        graph,
+    compared = search_kernel(
+        graph.struct.address,
         state.entry_layer,
         state.entry_node,
-        queries,
+        address_of(queries),
+        len(queries),
         k,
         beam,
-        scratch,
-        result.slots,
-        result.distances,
-        result.counts,
+        beam,
+        address_of(result.slots),
+        address_of(result.distances),
+        address_of(result.counts),
+        scratch.address,
     )
     return result._replace(compared=int(compared))
 
 
 class Linker:
-    """Links slots into a graph, some at a time."""
+    """Links slots into a graph, a batch at a time."""
 
-    def __init__(self, options: Vector, state: ColumnState, first: int, live: NDArray[np.bool_]) -> None:
-        """`live` (slots,) tells which of the slots from `first` on have a vector; others get no links."""
+    def __init__(
+        self,
+        options: Vector,
+        state: ColumnState,
+        first: int,
+        live: NDArray[np.bool_],
+        make: Callable[[], Graph],
+        links: Blocks,
+        upper: Blocks,
+        workers: Workers,
+    ) -> None:
+        """`live` (slots,) tells which of the slots from `first` on have a vector; others get no links.
+
+        `make` gives the graph as it is at the time; `links` and `upper` have blocks for all that is to be linked.
+        """
         stop = first + len(live)
         self.next_slot = first
         self._first = first
         self._stop = stop
+        self._live = live
+        self._make = make
+        self._links = links
+        self._upper = upper
+        self._workers = workers
         self._levels = np.where(live, draw_levels(options.seed, first, stop, options.m), 0)
         ends = np.cumsum(self._levels)
         self._entries = state.upper + ends - self._levels
-        self._entry = np.array([state.entry_layer, state.entry_node], np.int64)
-        self._build = hnsw.Build(
-            options.m,
-            options.m0,
-            options.ef_construction,
-            float(options.alpha),
-            options.extend_candidates,
-            options.keep_pruned,
+        self.entries = state.upper + int(ends[-1])  # of upper layers, once all are linked
+        self.entry_point = state.entry_layer, state.entry_node
+        self._linked = state.live - int(live.sum()) if state.linked else 0
+        self._ef = options.ef_construction
+        self._limits = options.m0, options.m
+        self._build = build.new_build(
+            ef=self._ef,
+            # Walks measure squared distances; inner products are no distances, and have no slack.
+            slack=1.0 if options.metric == "ip" else options.alpha**2,
+            extend=options.extend_candidates,
+            limits=self._limits,
+            fills=self._limits if options.keep_pruned else (0, 0),
         )
-        self._upper = state.upper + int(ends[-1])
-        self._live = state.live
+        self._adopted = np.zeros(stop, np.int32)
 
     @property
     def done(self) -> bool:
         return self.next_slot >= self._stop
 
-    @property
-    def state(self) -> ColumnState:
-        """The column's state once all are linked."""
-        return ColumnState(self._live, True, self._upper, int(self._entry[0]), int(self._entry[1]))
-
-    def links_wanted(self, blocks: int) -> int:
-        """Free places that a step can use: a row changes its own block and those of its neighbours."""
-        return self._wanted(self._build.m + 2, blocks)
-
-    def upper_wanted(self, blocks: int) -> int:
-        return self._wanted((self._build.m + 1) * int(self._levels.max()) + 1, blocks)
-
-    def _wanted(self, per_row: int, blocks: int) -> int:
-        rows = min(_STEP, self._stop - self.next_slot)
-        return min(blocks + per_row, per_row * rows)
-
-    def step(self, graph: Graph, links: Blocks, upper: Blocks) -> None:
-        """Link the next rows; fewer where free places run out."""
+    def step(self) -> None:
+        """Link the next batch: at most as many rows as the graph has, so that they find neighbours in it."""
         first = self.next_slot
-        stop = min(first + _STEP, self._stop)
-        # A pool of twice the beam lets dead rows conduct without crowding out the living.
-        scratch = _scratch(graph, self._stop, self._upper, 2 * self._build.ef + 32)
-        self.next_slot = int(
-            hnsw.insert(
-                graph,
-                hnsw.Ownership(links.epochs, links.free, links.state),
-                hnsw.Ownership(upper.epochs, upper.free, upper.state),
-                first,
-                stop,
-                self._levels[first - self._first :],
-                self._entries[first - self._first :],
-                self._entry,
-                self._build,
-                scratch,
-            )
-        )
+        if self.entry_point[1] < 0:
+            # Nothing to link the first row to.
+            live = np.flatnonzero(self._live[first - self._first :])
+            stop = first + int(live[0]) + 1 if len(live) else self._stop
+            if len(live):
+                self._write_heads(stop - 1, stop)
+                self._rise(stop - 1, stop)
+                self._linked = 1
+            self.next_slot = stop
+            return
+        stop = min(first + _BATCH, first + max(self._linked, 1), self._stop)
+        self._write_heads(first, stop)
+        within = slice(first - self._first, stop - self._first)
+        levels, entries = self._levels[within], self._entries[within]
+        first_entry, stop_entry = int(entries[0]), int(entries[-1] + levels[-1])
+        lists = np.full((stop - first, self._limits[0]), -1, np.int32)
+        upper_lists = np.full((stop_entry - first_entry, self._limits[1]), -1, np.int32)
+        batch = build.new_batch((first, stop), (first_entry, stop_entry), levels, entries, lists, upper_lists)
+        graph = self._make()
+        struct, (layer, node) = graph.struct.address, self.entry_point
+
+        def choose(start: int, end: int) -> None:
+            scratch = self._scratch(graph)
+            build.choose(struct, layer, node, batch.address, start, end, self._build.address, scratch.address)
+
+        self._workers.run(choose, first, stop, _ROWS_AT_ONCE)
+        build.settle(struct, batch.address, self._build.address, address_of(self._adopted))
+        self._attach(0, lists, first, self._links)
+        self._attach(1, upper_lists, first_entry, self._upper)
+        self._rise(first, stop)
+        self._linked += int(self._live[within].sum())
+        self.next_slot = stop
+
+    def _write_heads(self, first: int, stop: int) -> None:
+        """Make the slots' records ready, and those of their upper entries."""
+        self._links.own_all(np.arange(first // self._links.per_block, (stop - 1) // self._links.per_block + 1))
+        within = slice(first - self._first, stop - self._first)
+        levels, entries = self._levels[within], self._entries[within]
+        slots = np.flatnonzero(levels) + first
+        if len(slots) == 0:
+            return
+        high = levels[slots - first]
+        _write(self._links, slots, UPPER, entries[slots - first])
+        numbers = np.arange(entries[0], entries[-1] + levels[-1])
+        self._upper.own_all(np.unique(numbers // self._upper.per_block))
+        owners = np.repeat(slots, high)
+        _write(self._upper, numbers, SLOT, owners)
+        _write(self._upper, numbers, LAYER, numbers - np.repeat(entries[slots - first], high) + 1)
+
+    def _attach(self, layer: int, chosen: NDArray[np.int32], first: int, blocks: Blocks) -> None:
+        """Give those who were chosen, by the nodes from `first` on, the links back."""
+        taken = chosen >= 0
+        sources = np.repeat(np.arange(first, first + len(chosen), dtype=np.int64), taken.sum(axis=1))
+        pairs = np.sort(chosen[taken].astype(np.int64) << 32 | sources)
+        if len(pairs) == 0:
+            return
+        targets, sources = pairs >> 32, pairs & 0xFFFFFFFF
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(targets)) + 1, [len(targets)]])
+        targets = targets[starts[:-1]]
+        blocks.own_all(np.unique(targets // blocks.per_block))
+        graph = self._make()
+        struct, groups = graph.struct.address, (address_of(targets), address_of(starts), address_of(sources))
+
+        def attach(start: int, end: int) -> None:
+            scratch = self._scratch(graph)
+            build.attach(struct, layer, *groups, start, end, self._build.address, scratch.address)
+
+        self._workers.run(attach, 0, len(targets), _TARGETS_AT_ONCE)
+
+    def _rise(self, first: int, stop: int) -> None:
+        """Move the entry point to the first of the highest of these slots, if that is higher than it."""
+        levels = np.where(self._live, self._levels, -1)[first - self._first : stop - self._first]
+        highest = int(np.argmax(levels))
+        level = int(levels[highest])
+        if level > self.entry_point[0] or self.entry_point[1] < 0:
+            entry = int(self._entries[first - self._first + highest])
+            self.entry_point = level, entry + level - 1 if level > 0 else first + highest
+
+    def _scratch(self, graph: Graph) -> Struct:
+        # A pool of twice the beam lets dead rows conduct without crowding out the living. A node may be chosen by a
+        # whole batch.
+        pool = max(2 * self._ef + 32, _BATCH + graph.degree)
+        return _scratch(graph, max(self._stop, self.entries), pool)
 
 
-def _scratch(graph: Graph, slots: int, entries: int, pool: int) -> hnsw.Scratch:
+def _write(blocks: Blocks, nodes: NDArray[np.int64], item: int, values: NDArray[np.int64]) -> None:
+    """Set an item of nodes' records, in blocks that the writer owns."""
+    blocks.arena[blocks.table[nodes // blocks.per_block], nodes % blocks.per_block, item] = values
+
+
+def _scratch(graph: Graph, nodes: int, pool: int) -> Struct:
     """This thread's working memory, large enough."""
-    dim = graph.vectors.shape[1]
-    degree = max(graph.links.shape[2], graph.upper.shape[2])
-    pool = max(pool, 2 * degree)
-    needed = np.array([slots, entries, pool, degree])
-    sizes = getattr(_LOCAL, "sizes", np.zeros_like(needed))
-    if (needed > sizes).any():
-        _LOCAL.sizes = sizes = np.maximum(sizes, needed + needed // 8 + 1)
-        slots, entries, pool_size, degree = sizes.tolist()
-        _LOCAL.scratch = hnsw.new_scratch(slots, entries, pool_size, degree, dim)
-    scratch: hnsw.Scratch = _LOCAL.scratch
-    if len(scratch.query) != dim:
-        scratch = _LOCAL.scratch = scratch._replace(query=np.zeros(dim, np.float32))
-    return scratch._replace(pool_distance=scratch.pool_distance[:pool], pool_node=scratch.pool_node[:pool])
+    needed = nodes, max(pool, 2 * graph.degree), graph.dim
+    sizes = getattr(_LOCAL, "sizes", (0, 0, 0))
+    if needed[0] > sizes[0] or needed[1] > sizes[1] or needed[2] != sizes[2]:
+        _LOCAL.sizes = sizes = max(sizes[0], nodes + nodes // 8), max(sizes[1], needed[1]), graph.dim
+        _LOCAL.scratch = kernel.new_scratch(sizes[0], sizes[1], sizes[1], graph.dim)
+    scratch: Struct = _LOCAL.scratch
+    return scratch

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
+from zlib import crc32
 
 import numba
+
+from vecdb.kernels.simd import LEVEL
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Sums may be reordered, so that they run on vector registers. NaN and infinity keep their meaning.
 _FAST_MATH: Final = {"reassoc", "contract", "nsz", "arcp"}
+
+
+def _sources() -> int:
+    """A checksum of the source of all kernels."""
+    checksum = 0
+    try:
+        for file in sorted(Path(__file__).parent.glob("*.py")):
+            checksum = crc32(file.read_bytes(), checksum)
+    except OSError:
+        pass  # read from an archive, which does not change under its cache
+    return checksum
+
+
+_SOURCES: Final = _sources()
 
 
 def jit(function: Function) -> Function:
@@ -27,6 +45,8 @@ class Kernel:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
+        # numba tells cached code by the function's name and its own file; it depends on all files here, and the level.
+        function.__qualname__ += f"-{LEVEL}-{_SOURCES:08x}"
         try:
             self._compiled = _compile(function, cache=True)
         except RuntimeError:  # numba found no folder that it may write to

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
-EPOCH, FREE = 0, 1  # in `state`, which kernels share
+EPOCH, FREE = 0, 1  # in `state`
 _NO_EPOCH = -1
 
 
@@ -161,6 +161,21 @@ class Blocks:
             self.table[number] = place = clone
         block: NDArray[Any] = self.arena[place]
         return block
+
+    def own_all(self, numbers: NDArray[np.int64]) -> None:
+        """Make blocks (distinct ones) ready to be changed."""
+        places = self.table[numbers]
+        foreign = self.epochs[places] < self.state[EPOCH]
+        count = int(foreign.sum())
+        if count == 0:
+            return
+        self.reserve(count)
+        height = int(self.state[FREE])
+        clones = self.free[height - count : height].copy()
+        self.state[FREE] = height - count
+        self.epochs[clones] = self.state[EPOCH]
+        self.arena[clones] = self.arena[places[foreign]]
+        self.table[numbers[foreign]] = clones
 
     def _take(self) -> int:
         self.state[FREE] -= 1

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.index.exact import Rows
+from vecdb.index.quantizer import CODE_BLOCK, TRAINING_ROWS, Quantizer, inverse_lengths
+from vecdb.index.threads import Workers, usable_cores
 from vecdb.mirror.blocks import Blocks, BlocksView
-from vecdb.options import GRAPH_FROM
+from vecdb.options import GRAPH_FROM, Vector
 from vecdb.storage.catalog import Column, ColumnState
 from vecdb.storage.geometry import LIVE_BYTES, records_per_block
 from vecdb.storage.keys import Space
 
 if TYPE_CHECKING:
-    from vecdb.kernels.hnsw import Graph
+    from vecdb.index.graph import Graph
 
 Float32 = NDArray[np.float32]
 Slots = NDArray[np.int64]
@@ -26,6 +29,44 @@ Slots = NDArray[np.int64]
 LIVE_SLOTS = LIVE_BYTES * 8
 # A base-layer record begins with [parent, first upper entry], an upper one with [slot, layer]. Never change: stored.
 RECORD_HEAD = 2
+
+_CACHE_LINE: Final = 64
+_PARALLEL_FROM: Final = 64  # rows for which threads are started
+_ENCODED_AT_ONCE: Final = 4096
+# The quantizer is trained anew when so many rows since the last time lie outside its range, and ...
+_FEWEST_OUTLIERS: Final = 64
+_MOST_OUTLIERS: Final = 0.02  # ... of the live rows
+_LOOK_AGAIN: Final = 4  # times the rows that it was trained with
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """What walks of the graph compare, by slot: flat arrays, appended to as vectors are.
+
+    Without a quantizer walks compare the vectors; there are no codes, and under cosine the weight is 1 / length.
+    """
+
+    quantizer: Quantizer | None
+    codes: NDArray[np.uint8]  # (capacity, dim padded); (0, any) without a quantizer
+    weights: Float32  # (capacity,)
+
+    @classmethod
+    def empty(cls, quantizer: Quantizer | None, dim: int, capacity: int) -> Codes:
+        """Of undefined content, for `capacity` slots."""
+        width = -(-dim // CODE_BLOCK) * CODE_BLOCK
+        rows = capacity if quantizer is not None else 0
+        return cls(quantizer, flat((rows, width), np.uint8), flat((capacity,), np.float32))
+
+    def grown(self, slots: int, capacity: int) -> Codes:
+        """A copy of the first `slots`, with room for more."""
+        larger = Codes.empty(self.quantizer, self.codes.shape[1], capacity)
+        larger.codes[:slots] = self.codes[:slots]
+        larger.weights[:slots] = self.weights[:slots]
+        return larger
+
+    @property
+    def nbytes(self) -> int:
+        return self.codes.nbytes + self.weights.nbytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +77,7 @@ class ColumnVersion:
     state: ColumnState
     slots: int
     vectors: Rows  # an array; vectors left in the file where the column is not in memory
+    codes: Codes | None  # of a column with a graph
     links: BlocksView
     upper: BlocksView
     live: BlocksView
@@ -51,8 +93,20 @@ class ColumnVersion:
         """What kernels read."""
         from vecdb.index.graph import make_graph
 
-        assert isinstance(self.vectors, np.ndarray), "a column left in the file is scanned"
-        return make_graph(self.column.options.metric, self.vectors, self.links, self.upper, self.live)
+        assert isinstance(self.vectors, np.ndarray) and self.codes is not None, "a column left in the file is scanned"
+        codes = self.codes
+        return make_graph(
+            self.column.options.metric,
+            self.state,
+            self.slots,
+            codes.quantizer,
+            codes.codes,
+            codes.weights,
+            self.vectors,
+            self.links,
+            self.upper,
+            self.live,
+        )
 
 
 class ColumnMirror:
@@ -64,14 +118,15 @@ class ColumnMirror:
         self.column = column
         self.state = state
         self.slots = slots
-        self.vectors: Float32 = np.empty((max(slots + slots // 16, 64), options.dim), np.float32)
-        links = (records_per_block(4 * (RECORD_HEAD + options.m0)), RECORD_HEAD + options.m0)
-        upper = (records_per_block(4 * (RECORD_HEAD + options.m)), RECORD_HEAD + options.m)
+        self.vectors: Float32 = flat((max(slots + slots // 16, 64), options.dim), np.float32)
+        self.codes: Codes | None = None
+        links = (links_per_block(options), RECORD_HEAD + options.capacity)
+        upper = (upper_per_block(options), RECORD_HEAD + options.m)
         linked = slots if state.linked else 0
         self.links = Blocks(links, np.int32, -1, _blocks(linked, links[0]))
         self.upper = Blocks(upper, np.int32, -1, _blocks(state.upper, upper[0]))
         self.live = Blocks((LIVE_BYTES,), np.uint8, 0, _blocks(slots, LIVE_SLOTS))
-        self._marks: list[tuple[ColumnState, int]] = []
+        self._marks: list[tuple[ColumnState, int, Codes | None]] = []
         self.version = self.present()
 
     @property
@@ -81,7 +136,8 @@ class ColumnMirror:
 
     @property
     def nbytes(self) -> int:
-        return self.vectors.nbytes + sum(blocks.nbytes for blocks in self.blocks.values())
+        codes = 0 if self.codes is None else self.codes.nbytes
+        return self.vectors.nbytes + codes + sum(blocks.nbytes for blocks in self.blocks.values())
 
     def present(self) -> ColumnVersion:
         """What the writer's own reads see, changes included; valid until its next change."""
@@ -90,6 +146,7 @@ class ColumnMirror:
             self.state,
             self.slots,
             self.vectors,
+            self.codes,
             self.links.view(),
             self.upper.view(),
             self.live.view(),
@@ -98,12 +155,12 @@ class ColumnMirror:
     # Transactions
 
     def mark(self) -> None:
-        self._marks.append((self.state, self.slots))
+        self._marks.append((self.state, self.slots, self.codes))
         for blocks in self.blocks.values():
             blocks.mark()
 
     def roll_back(self) -> None:
-        self.state, self.slots = self._marks.pop()
+        self.state, self.slots, self.codes = self._marks.pop()
         for blocks in self.blocks.values():
             blocks.roll_back()
 
@@ -121,6 +178,12 @@ class ColumnMirror:
     def published_slots(self) -> int:
         """Slots that the version before this transaction has: their vectors are stored."""
         return self._marks[0][1]
+
+    @property
+    def published_codes(self) -> int:
+        """Slots whose codes are stored: none where this transaction trained the quantizer."""
+        state, slots, _ = self._marks[0]
+        return slots if state.linked and state.trainings == self.state.trainings else 0
 
     def publish(self, version: ColumnVersion) -> None:
         """End the transaction. `version` is what it made: the one object by which readers hold on to its blocks."""
@@ -143,12 +206,15 @@ class ColumnMirror:
         self.live.extend(_blocks(stop, LIVE_SLOTS))
         self.slots = stop
         self._set_live(first + np.flatnonzero(present), alive=True)
-        if self.state.linked:
-            self._link(first, present, progress)
-        elif stop >= GRAPH_FROM:
-            live = np.zeros(stop, np.bool_)
-            live[self.present().live_slots] = True
-            self._link(0, live, progress)
+        with Workers(usable_cores() if len(present) >= _PARALLEL_FROM else 1) as workers:
+            if self.state.linked:
+                self._encode(first, present, workers)
+                self._link(first, present, workers, progress)
+            elif stop >= GRAPH_FROM:
+                live = np.zeros(stop, np.bool_)
+                live[self.present().live_slots] = True
+                self._train(workers)
+                self._link(0, live, workers, progress)
 
     def remove(self, slots: Slots) -> None:
         """Make slots not live; their nodes still conduct searches."""
@@ -163,11 +229,15 @@ class ColumnMirror:
         self.live.extend(_blocks(slots, LIVE_SLOTS))
 
     def _grow(self, slots: int) -> None:
-        """Room for vectors. A larger array is a new one: versions keep the old."""
-        if slots > len(self.vectors):
-            larger = np.empty((max(slots, len(self.vectors) * 3 // 2), self.vectors.shape[1]), np.float32)
+        """Room for vectors and codes. A larger array is a new one: versions keep the old."""
+        capacity = len(self.vectors)
+        if slots > capacity:
+            capacity = max(slots, capacity * 3 // 2)
+            larger = flat((capacity, self.vectors.shape[1]), np.float32)
             larger[: self.slots] = self.vectors[: self.slots]
             self.vectors = larger
+        if self.codes is not None and slots > len(self.codes.weights):
+            self.codes = self.codes.grown(self.slots, capacity)
 
     def _set_live(self, slots: Slots, *, alive: bool) -> None:
         for number in np.unique(slots // LIVE_SLOTS):
@@ -183,21 +253,100 @@ class ColumnMirror:
         change = len(slots) if alive else -len(slots)
         self.state = replace(self.state, live=self.state.live + change)
 
-    def _link(self, first: int, live: NDArray[np.bool_], progress: Callable[[int], None]) -> None:
+    def _train(self, workers: Workers) -> None:
+        """Make the quantizer out of the vectors there are, and the codes of all."""
+        options = self.column.options
+        quantizer = None
+        if options.quantization == "u8":
+            quantizer = self._trained()
+        self.codes = Codes.empty(quantizer, options.dim, len(self.vectors))
+        self._fill_codes(0, workers)
+        self.state = replace(
+            self.state, trainings=self.state.trainings + 1, trained_rows=self.state.live, outliers=0
+        )
+
+    def _trained(self) -> Quantizer:
+        live = self.present().live_slots
+        sample = live[:: max(1, len(live) // TRAINING_ROWS)]
+        return Quantizer.train(self.vectors[sample], self.column.options.metric)
+
+    def _fill_codes(self, first: int, workers: Workers) -> NDArray[np.bool_]:
+        """Encode the slots from `first` on; which of them lie outside the quantizer's range."""
+        assert self.codes is not None
+        metric, slots, codes, vectors = self.column.options.metric, self.slots, self.codes, self.vectors
+        outliers = np.zeros(slots - first, np.bool_)
+
+        def encode(start: int, stop: int) -> None:
+            if codes.quantizer is not None:
+                outliers[start - first : stop - first] = codes.quantizer.encode(
+                    vectors[start:stop], metric, codes.codes[start:stop], codes.weights[start:stop]
+                )
+            else:
+                codes.weights[start:stop] = inverse_lengths(vectors[start:stop])
+
+        workers.run(encode, first, slots, _ENCODED_AT_ONCE)
+        return outliers
+
+    def _encode(self, first: int, present: NDArray[np.bool_], workers: Workers) -> None:
+        """Encode new rows. The quantizer is trained anew where too many do not fit it, and looked at again when the
+        rows have become several times as many."""
+        outliers = self.state.outliers + int((self._fill_codes(first, workers) & present).sum())
+        self.state = replace(self.state, outliers=outliers)
+        assert self.codes is not None
+        if self.codes.quantizer is None:
+            return
+        drifted = outliers > max(_FEWEST_OUTLIERS, _MOST_OUTLIERS * self.state.live)
+        if not drifted and self.state.live >= _LOOK_AGAIN * self.state.trained_rows:
+            drifted = not self.codes.quantizer.serves_as(self._trained())
+            self.state = replace(self.state, trained_rows=self.state.live)
+        if drifted:
+            self._train(workers)
+
+    def _link(
+        self, first: int, live: NDArray[np.bool_], workers: Workers, progress: Callable[[int], None]
+    ) -> None:
         """Link the slots from `first` on, those that are `live`."""
         from vecdb.index.graph import Linker
 
         stop = first + len(live)
         self.links.extend(_blocks(stop, self.links.per_block))
-        linker = Linker(self.column.options, self.state, first, live)
-        self.upper.extend(_blocks(linker.state.upper, self.upper.per_block))
+        linker = Linker(
+            self.column.options,
+            self.state,
+            first,
+            live,
+            lambda: self.present().graph,
+            self.links,
+            self.upper,
+            workers,
+        )
+        self.upper.extend(_blocks(linker.entries, self.upper.per_block))
         while not linker.done:
-            self.links.reserve(linker.links_wanted(self.links.count))
-            self.upper.reserve(linker.upper_wanted(self.upper.count))
-            version = self.present()
-            linker.step(version.graph, self.links, self.upper)
+            linker.step()
             progress(linker.next_slot - first)
-        self.state = replace(linker.state, live=self.state.live)
+        layer, node = linker.entry_point
+        self.state = replace(
+            self.state, linked=True, upper=linker.entries, entry_layer=layer, entry_node=node
+        )
+
+
+def links_per_block(options: Vector) -> int:
+    return records_per_block(4 * (RECORD_HEAD + options.capacity))
+
+
+def upper_per_block(options: Vector) -> int:
+    return records_per_block(4 * (RECORD_HEAD + options.m))
+
+
+def flat(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    """An array of undefined content whose rows begin at cache lines where their length allows it.
+
+    NumPy asks for huge pages for large arrays by itself.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % _CACHE_LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _blocks(records: int, per_block: int) -> int:

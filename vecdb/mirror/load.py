@@ -5,14 +5,24 @@ Kernels trust the numbers in blocks, so every one is checked here, before a kern
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.errors import CorruptionError
+from vecdb.index.quantizer import Quantizer, inverse_lengths
 from vecdb.mirror.blocks import BlocksView
-from vecdb.mirror.column import LIVE_SLOTS, RECORD_HEAD, ColumnMirror, ColumnVersion
+from vecdb.mirror.column import (
+    LIVE_SLOTS,
+    RECORD_HEAD,
+    Codes,
+    ColumnMirror,
+    ColumnVersion,
+    links_per_block,
+    upper_per_block,
+)
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, ColumnState, Schema
 from vecdb.storage.geometry import LIVE_BYTES, records_per_block
@@ -30,6 +40,7 @@ def load_column(records: Records, schema: Schema, column: Column, state: ColumnS
     _check_size(records, where, state, slots)
     mirror = ColumnMirror(column, state, slots)
     _read_vectors(records, mirror, where, 0, slots)
+    _read_codes(records, mirror, where, 0, slots)
     for space, blocks in mirror.blocks.items():
         for number in range(blocks.count):
             blocks.arena[blocks.table[number]] = _read_block(records, mirror, where, space, number)
@@ -40,8 +51,11 @@ def load_column(records: Records, schema: Schema, column: Column, state: ColumnS
 def memory_of(column: Column, state: ColumnState, slots: int) -> int:
     """About how many bytes a column takes in memory."""
     options = column.options
-    links = RECORD_HEAD + options.m0 if state.linked else 0
-    return 4 * (slots * (options.dim + links) + state.upper * (RECORD_HEAD + options.m)) + slots // 8
+    graph = 0
+    if state.linked:
+        codes = options.dim if options.quantization == "u8" else 0
+        graph = 4 * (RECORD_HEAD + options.capacity) + codes + 4
+    return slots * (4 * options.dim + graph) + 4 * state.upper * (RECORD_HEAD + options.m) + slots // 8
 
 
 def stored_column(records: Records, schema: Schema, column: Column, state: ColumnState, slots: int) -> ColumnVersion:
@@ -55,7 +69,7 @@ def stored_column(records: Records, schema: Schema, column: Column, state: Colum
     live = BlocksView(arena, np.arange(blocks, dtype=np.int32), blocks)
     none = BlocksView(arena, live.table, 0)
     version = ColumnVersion(
-        column, ColumnState(live=state.live), slots, StoredVectors(records, where, slots), none, none, live
+        column, ColumnState(live=state.live), slots, StoredVectors(records, where, slots), None, none, none, live
     )
     _check_live(version, where)
     return version
@@ -91,9 +105,10 @@ def follow(
     where = _Place(schema, mirror.column)
     mirror.mark()
     try:
-        old = mirror.slots
+        old, trainings = mirror.slots, mirror.state.trainings
         mirror.resize(state, slots)
         _read_vectors(records, mirror, where, old, slots)
+        _read_codes(records, mirror, where, old if trainings == state.trainings else 0, slots)
         for space, blocks in mirror.blocks.items():
             for number in changes.get(space, ()):
                 blocks.own(int(number))[:] = _read_block(records, mirror, where, space, int(number))
@@ -112,11 +127,31 @@ def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror) -> Non
             block = blocks.arena[blocks.table[number]]
             writes.put(space, keys.block(table, column.number, int(number)), block.tobytes())
     per_block = vectors_per_block(column)
-    for number in range(mirror.published_slots // per_block, -(-mirror.slots // per_block)):
-        rows = mirror.vectors[number * per_block : min((number + 1) * per_block, mirror.slots)]
-        block = np.zeros((per_block, column.options.dim), vector_dtype(column))
-        block[: len(rows)] = rows
-        writes.put(Space.VECTORS, keys.block(table, column.number, number), block.tobytes())
+    for number, slots in _blocks_of(mirror.published_slots, mirror.slots, per_block):
+        vectors = np.zeros((per_block, column.options.dim), vector_dtype(column))
+        vectors[: slots.stop - slots.start] = mirror.vectors[slots]
+        writes.put(Space.VECTORS, keys.block(table, column.number, number), vectors.tobytes())
+    if mirror.codes is not None and mirror.codes.quantizer is not None:
+        _write_codes(writes, table, mirror, mirror.codes, mirror.codes.quantizer)
+
+
+def _write_codes(writes: PendingWrites, table: int, mirror: ColumnMirror, codes: Codes, quantizer: Quantizer) -> None:
+    column = mirror.column
+    if mirror.published_codes == 0:
+        training = np.float64(quantizer.step).astype("<f8").tobytes() + quantizer.mean.astype("<f4").tobytes()
+        writes.put(Space.CODES, keys.block(table, column.number, keys.QUANTIZER), training)
+    per_block = codes_per_block(column)
+    for number, slots in _blocks_of(mirror.published_codes, mirror.slots, per_block):
+        block = np.zeros(per_block, _code_record(column))
+        block["weight"][: slots.stop - slots.start] = codes.weights[slots]
+        block["codes"][: slots.stop - slots.start] = codes.codes[slots, : column.options.dim]
+        writes.put(Space.CODES, keys.block(table, column.number, number), block.tobytes())
+
+
+def _blocks_of(first: int, stop: int, per_block: int) -> Iterator[tuple[int, slice]]:
+    """The blocks in which the slots from `first` to `stop` are: numbers, and the slots of each up to `stop`."""
+    for number in range(first // per_block, -(-stop // per_block)):
+        yield number, slice(number * per_block, min((number + 1) * per_block, stop))
 
 
 def read_vector(records: Records, schema: Schema, column: Column, slot: int) -> Stored:
@@ -128,6 +163,15 @@ def read_vector(records: Records, schema: Schema, column: Column, slot: int) -> 
 
 def vectors_per_block(column: Column) -> int:
     return records_per_block(vector_dtype(column).itemsize * column.options.dim)
+
+
+def codes_per_block(column: Column) -> int:
+    return records_per_block(_code_record(column).itemsize)
+
+
+def _code_record(column: Column) -> np.dtype[np.void]:
+    """A row's codes as stored. Never change."""
+    return np.dtype([("weight", "<f4"), ("codes", "u1", (column.options.dim,))])
 
 
 def vector_dtype(column: Column) -> np.dtype[np.float32] | np.dtype[np.float16]:
@@ -154,10 +198,44 @@ def _read_vectors(records: Records, mirror: ColumnMirror, where: _Place, first: 
     if stop == first:
         return
     per_block = vectors_per_block(mirror.column)
-    for number in range(first // per_block, -(-stop // per_block)):
-        block = _vector_block(records, where, number)
-        low, high = max(first, number * per_block), min(stop, (number + 1) * per_block)
-        mirror.vectors[low:high] = block[low - number * per_block : high - number * per_block]
+    for number, slots in _blocks_of(first, stop, per_block):
+        low = max(first, slots.start)
+        mirror.vectors[low : slots.stop] = _vector_block(records, where, number)[low - slots.start :][: slots.stop - low]
+
+
+def _read_codes(records: Records, mirror: ColumnMirror, where: _Place, first: int, stop: int) -> None:
+    """Codes of the slots `first` to `stop`, of which the mirror has room; all of them where it has none yet."""
+    if not mirror.state.linked:
+        return
+    options = mirror.column.options
+    if mirror.codes is None or first == 0:
+        quantizer = _read_quantizer(records, where) if options.quantization == "u8" else None
+        mirror.codes = Codes.empty(quantizer, options.dim, len(mirror.vectors))
+        first = 0
+    if mirror.codes.quantizer is None:
+        mirror.codes.weights[first:stop] = inverse_lengths(mirror.vectors[first:stop])
+        return
+    record, per_block = _code_record(mirror.column), codes_per_block(mirror.column)
+    for number, slots in _blocks_of(first, stop, per_block):
+        payload = records.get(Space.CODES, where.key(number))
+        if payload is None or len(payload) != per_block * record.itemsize:
+            raise where.error(Space.CODES, number, "is missing" if payload is None else "has the wrong length")
+        low = max(first, slots.start)
+        block = np.frombuffer(payload, record)[low - slots.start : slots.stop - slots.start]
+        mirror.codes.weights[low : slots.stop] = block["weight"]
+        mirror.codes.codes[low : slots.stop, : options.dim] = block["codes"]
+        mirror.codes.codes[low : slots.stop, options.dim :] = 0
+
+
+def _read_quantizer(records: Records, where: _Place) -> Quantizer:
+    payload = records.get(Space.CODES, where.key(keys.QUANTIZER))
+    dim = where.column.options.dim
+    if payload is None or len(payload) != 8 + 4 * dim:
+        raise where.error(Space.CODES, keys.QUANTIZER, "is missing" if payload is None else "has the wrong length")
+    step, mean = float(np.frombuffer(payload[:8], "<f8")[0]), np.frombuffer(payload[8:], "<f4").astype(np.float32)
+    if not (np.isfinite(step) and step > 0 and np.isfinite(mean).all()):
+        raise where.error(Space.CODES, keys.QUANTIZER, "holds numbers that are none")
+    return Quantizer(mean, step)
 
 
 def _vector_block(records: Records, where: _Place, number: int) -> Stored:
@@ -176,8 +254,12 @@ def _check_size(records: Records, where: _Place, state: ColumnState, slots: int)
     expected = {
         Space.VECTORS: (slots, vectors_per_block(where.column)),
         Space.LIVE: (slots, LIVE_SLOTS),
-        Space.LINKS: (slots if state.linked else 0, records_per_block(4 * (RECORD_HEAD + options.m0))),
-        Space.UPPER: (state.upper, records_per_block(4 * (RECORD_HEAD + options.m))),
+        Space.LINKS: (slots if state.linked else 0, links_per_block(options)),
+        Space.UPPER: (state.upper, upper_per_block(options)),
+        Space.CODES: (
+            slots if state.linked and options.quantization == "u8" else 0,
+            codes_per_block(where.column),
+        ),
     }
     for space, (count, per_block) in expected.items():
         last = -(-count // per_block) - 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -117,13 +116,6 @@ def check_count(value: object, name: str) -> int:
     return int(value)
 
 
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _nearest(version: ColumnVersion, queries: Float32, k: int, beam: int | None) -> tuple[Nearest, int | None]:
     """Hits by slot, at most as many as there are rows, and the beam that found them: None after a scan."""
     compared = 0
@@ -133,7 +125,7 @@ def _nearest(version: ColumnVersion, queries: Float32, k: int, beam: int | None)
     if beam is not None:
         from vecdb.index import graph
 
-        found = graph.search(version.graph, version.state, version.slots, queries, most, beam)
+        found = graph.search(version.graph, queries, most, beam)
         if (found.counts == most).all():
             return found, beam
         # The beam ended among dead rows: the graph alone would answer short.

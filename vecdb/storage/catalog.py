@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any, Final
 
 from vecdb.errors import CorruptionError, Error
@@ -56,6 +56,9 @@ class ColumnState:
     upper: int = 0  # entries of layers above the base
     entry_layer: int = -1
     entry_node: int = -1  # an upper entry; a slot where entry_layer is 0
+    trainings: int = 0  # of the quantizer; a graph begins with one
+    trained_rows: int = 0  # live at its last training
+    outliers: int = 0  # rows since then that lie outside its range
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def write_schema(writes: PendingWrites, schema: Schema) -> None:
 
 def write_counters(writes: PendingWrites, table: int, state: TableState) -> None:
     columns = {
-        str(number): [item.live, item.linked, item.upper, item.entry_layer, item.entry_node]
+        str(number): list(astuple(item))
         for number, item in state.columns.items()
     }
     counters = [state.slots, state.rows, state.next_id, state.text_ids, columns]
@@ -164,7 +167,7 @@ def _decode_state(schema: Schema, payload: bytes | memoryview) -> TableState:
 
 def _check_column(column: ColumnState, slots: int) -> None:
     """Kernels index with these numbers."""
-    if any(type(item) is not int for item in (column.live, column.upper, column.entry_layer, column.entry_node)):
+    if any(type(item) is not int for name, item in vars(column).items() if name != "linked"):
         raise ValueError("a counter is not a number")
     entries = column.upper if column.entry_layer > 0 else slots
     if (
@@ -174,5 +177,6 @@ def _check_column(column: ColumnState, slots: int) -> None:
         or not -1 <= column.entry_layer <= 64
         or (column.entry_layer < 0) != (column.entry_node < 0)
         or not -1 <= column.entry_node < max(entries, 0)
+        or (column.linked and column.trainings < 1)
     ):
         raise ValueError(f"no such column state: {column}")

@@ -14,7 +14,8 @@ from vecdb.storage.view import PendingWrites, Records
 
 # Never change: stored. FORMAT.md has the log of versions.
 APPLICATION: Final = "vecdb"
-FORMAT_MAJOR: Final = 1
+FORMAT_MAJOR: Final = 2
+OLDEST_MAJOR: Final = 2  # that this version reads
 FORMAT_MINOR: Final = 0
 KNOWN_FEATURES: Final[frozenset[str]] = frozenset()
 
@@ -70,6 +71,11 @@ def read_header(records: Records, path: str) -> Header:
         raise FormatVersionError(
             f"{path} has format {major!r} and needs a vecdb that reads format {minimum!r}; "
             f"this one reads format {FORMAT_MAJOR}"
+        )
+    if not isinstance(major, int) or major < OLDEST_MAJOR:
+        raise FormatVersionError(
+            f"{path} has format {major!r}, of a vecdb from before the first release; this one reads format "
+            f"{FORMAT_MAJOR}. Read its rows with the vecdb that wrote it, and insert them into a new file"
         )
     if unknown := features - KNOWN_FEATURES:
         raise FormatVersionError(f"{path} needs features that this vecdb does not know: {sorted(map(str, unknown))}")

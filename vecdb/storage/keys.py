@@ -21,6 +21,7 @@ class Space(Enum):
     ROWS = b"rows"
     IDS = b"ids"
     VECTORS = b"vectors"
+    CODES = b"codes"
     LINKS = b"links"
     UPPER = b"upper"
     LIVE = b"live"
@@ -30,11 +31,13 @@ class Space(Enum):
     __hash__ = object.__hash__
 
 
-BLOCK_SPACES: Final = (Space.VECTORS, Space.LINKS, Space.UPPER, Space.LIVE)
+BLOCK_SPACES: Final = (Space.VECTORS, Space.CODES, Space.LINKS, Space.UPPER, Space.LIVE)
 TABLE_SPACES: Final = (Space.CATALOG, Space.ROWS, Space.IDS, *BLOCK_SPACES)
 
 FORMAT: Final = b"format"
 STATE: Final = b"state"
+
+QUANTIZER: Final = 2**32 - 1  # the number under which the codes' quantizer is stored, after all their blocks
 
 _DEFINITION: Final = 0
 _COUNTERS: Final = 1

@@ -1,0 +1,86 @@
+"""Codes of 8 bits a dimension: what walks of the graph compare instead of vectors.
+
+A code is the distance from the mean of the column, in steps: round((x - mean) / step) + 128, from 1 to 255. One step
+serves all dimensions, so that the squared distance of two vectors is that of their codes times step². What lies
+outside the range is clipped; distances that are returned come from the vectors themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecdb.options import Metric
+
+Float32 = NDArray[np.float32]
+
+TRAINING_ROWS = 20_000
+CODE_BLOCK = 64  # codes of a row are padded to a multiple of it, as kernels want it
+_CLIPPED = 0.0005  # share of the numbers that training leaves outside the range
+_TOP = 127
+_ZERO = 128
+_MOST_CLIPPED = 0.02  # share of a row's numbers outside the range, from which the row counts as an outlier
+
+
+@dataclass(frozen=True, eq=False)
+class Quantizer:
+    """How a column's vectors are rounded."""
+
+    mean: Float32  # (dim,)
+    step: float
+
+    @classmethod
+    def train(cls, vectors: Float32, metric: Metric) -> Quantizer:
+        """From some vectors (rows, dim): all of them, or a sample."""
+        sample = _directions(vectors, metric)
+        mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+        spread = np.abs(sample - mean).ravel()
+        inside = min(len(spread) - 1, int(len(spread) * (1 - _CLIPPED)))
+        top = float(np.partition(spread, inside)[inside]) or float(spread.max())
+        return cls(mean, max(top / _TOP, float(np.finfo(np.float32).tiny)))
+
+    @cached_property
+    def grid(self) -> Float32:
+        """(dim + 1,): the mean, then the step."""
+        return np.append(self.mean, np.float32(self.step))
+
+    def serves_as(self, other: Quantizer) -> bool:
+        """Whether it rounds about as well as the other does what the other was trained for."""
+        moved = float(np.abs(self.mean - other.mean).max())
+        return bool(0.7 <= self.step / other.step <= 1.4 and moved <= 0.3 * _TOP * other.step)
+
+    def encode(
+        self, vectors: Float32, metric: Metric, codes: NDArray[np.uint8], weights: Float32
+    ) -> NDArray[np.bool_]:
+        """Fill codes (rows, dim or more) and weights (rows,) of vectors (rows, dim); which rows (rows,) are outliers.
+
+        A row's weight is what its distances begin from, in step².
+        """
+        steps = _directions(vectors, metric) - self.mean
+        steps /= np.float32(self.step)
+        np.rint(steps, out=steps)
+        outside = np.count_nonzero(np.abs(steps) > _TOP, axis=1)
+        np.clip(steps, -_TOP, _TOP, out=steps)
+        if metric == "ip":
+            # -2 x.y is -2 (x - mean).y but for what is the same for all x; where y is given less the mean, too, what
+            # that leaves out is a weight of x.
+            weights[:] = steps @ (self.mean * np.float32(-2.0 / self.step))
+        else:
+            weights[:] = np.einsum("ij,ij->i", steps, steps)
+        steps += _ZERO
+        codes[:, : steps.shape[1]] = steps
+        codes[:, steps.shape[1] :] = 0
+        return outside > _MOST_CLIPPED * steps.shape[1]
+
+
+def inverse_lengths(vectors: Float32) -> Float32:
+    """1 / the Euclidean length of each vector (rows, dim); 0 of a zero vector."""
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    return np.divide(1.0, np.sqrt(squares), out=np.zeros_like(squares), where=squares > 0)
+
+
+def _directions(vectors: Float32, metric: Metric) -> Float32:
+    return vectors * inverse_lengths(vectors)[:, None] if metric == "cosine" else vectors.astype(np.float32)

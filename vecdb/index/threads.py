@@ -1,0 +1,57 @@
+"""Kernels on several threads: they hold no lock of Python's while they run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from types import TracebackType
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Workers:
+    """Threads for the parts of one job; with one thread, the caller's."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def run(self, work: Callable[[int, int], object], first: int, stop: int, at_once: int) -> None:
+        """Call `work` with ranges of at most `at_once` numbers that make up `first` to `stop`.
+
+        Returns when no call is running any more, also where it raises, as Ctrl-C may make it.
+        """
+        at_once = min(at_once, -(-(stop - first) // self._threads))
+        if self._pool is None or stop - first <= at_once:
+            if stop > first:
+                work(first, stop)
+            return
+        futures = [self._pool.submit(work, at, min(at + at_once, stop)) for at in range(first, stop, at_once)]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+            interrupted = True
+            while interrupted:
+                try:
+                    wait(futures)
+                    interrupted = False
+                except KeyboardInterrupt:
+                    pass  # an interrupt is on its way already; what runs ends within milliseconds
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()

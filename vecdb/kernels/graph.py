@@ -1,0 +1,444 @@
+"""The graph as kernels see it: records in copy-on-write blocks, distances, and the walk that search and build share.
+
+Source: Y. Malkov and D. Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical
+Navigable Small World graphs", arXiv:1603.09320; the numbers of algorithms are theirs.
+
+Three things differ from the paper, each with its reason:
+
+* Layers above the base live in numbered *entries*, one for each (slot, layer); an entry's neighbours are
+  entries of the same layer, and the entry before it is the same slot one layer down. So both kinds of layers
+  are fixed-size records in blocks, and one beam search serves both.
+* Base-layer links hold a spanning tree: a row's *parent* is a neighbour that was in the graph before it, and pruning
+  never drops the link between a row and its parent in either direction. So every row stays reachable from
+  every other at layer 0, which the paper's pruning does not promise.
+* Rows that are not live conduct a search but are never results, and are chosen as neighbours only where no live
+  row was found.
+
+Distances that steer a walk are float32 and need only be right in their order; under codes they are those between
+rounded vectors, in squared steps of the codes. Kernels do not check bounds: whoever fills the arrays has validated
+them. `graph` and `scratch` are addresses of a Struct.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecdb.kernels.jit import jit
+from vecdb.kernels.memory import (
+    Struct,
+    field,
+    get_f32,
+    get_i32,
+    get_i64,
+    get_u8,
+    prefetch,
+    set_f32,
+    set_i64,
+    set_u8,
+    shift,
+)
+from vecdb.kernels.simd import CODE_BLOCK, dot, sort_key
+
+# Metric numbers, as kernels see them.
+L2, IP, COSINE = 0, 1, 2
+
+# A base-layer record: [parent, first upper entry, neighbours...]; an upper record: [slot, layer, neighbours...].
+# Both end their neighbours at the first -1.
+PARENT, UPPER = 0, 1
+SLOT, LAYER = 0, 1
+HEAD = 2
+
+# A key of the pool: the distance's sort key, node * 4, flags. So node numbers have 30 bits.
+EXPANDED, DEAD = 1, 2
+NODE_MASK: Final = 0xFFFFFFFF
+
+ZERO_CODE: Final = 128  # the code of the mean
+
+# Rows fetched ahead of the one whose distance is computed. Measured with 6 and 2 cache lines a row: 4 to 8 are equal.
+_AHEAD: Final = 6
+_CACHE_LINE: Final = 64
+_MOST_LINES: Final = 8  # of a float32 vector; what comes after, the processor fetches by itself
+
+# Fields of a graph.
+METRIC, CODED, DIM, WIDTH, CODES, WEIGHTS, GRID, VECTORS, LIVE, LIVE_TABLE, LIVE_BYTES = range(11)
+BASE, UPPERS = 11, 15  # where the fields of either kind of records begin:
+RECORDS, TABLE, PER_BLOCK, RECORD_WIDTH = range(4)
+
+# Fields of a scratch.
+VISITED, VISITED_WORDS, POOL, POOL_SIZE, FRESH, CODE, POINT, TERMS, CANDIDATES, FLAGS, CHOSEN = range(11)
+
+
+def new_graph(
+    *,
+    metric: int,
+    codes: NDArray[np.uint8] | None,
+    weights: NDArray[np.float32],
+    grid: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    live: tuple[NDArray[np.uint8], NDArray[np.int32]],
+    links: tuple[NDArray[np.int32], NDArray[np.int32]],
+    upper: tuple[NDArray[np.int32], NDArray[np.int32]],
+) -> Struct:
+    """What a search reads of one version of a vector column.
+
+    `codes` (slots or more, dim padded to CODE_BLOCK) are what walks compare, None where they compare the vectors;
+    `weights` (slots or more,) what a row's distances begin from, under cosine without codes 1 / the row's length;
+    `grid` (dim + 1,) the vector whose codes are ZERO_CODE, and the step between two codes; `vectors` (slots or more,
+    dim). `live` (place, byte) with slot 0 in bit 0, `links` and `upper` (place, record of the block, HEAD + capacity)
+    come with tables that give a block's place.
+    """
+    return Struct(
+        metric,
+        int(codes is not None),
+        vectors.shape[1],
+        0 if codes is None else codes.shape[1],
+        np.empty(0, np.uint8) if codes is None else codes,
+        weights,
+        grid,
+        vectors,
+        *live,
+        live[0].shape[1],
+        *links,
+        *links[0].shape[1:],
+        *upper,
+        *upper[0].shape[1:],
+    )
+
+
+def new_scratch(nodes: int, pool: int, fresh: int, dim: int) -> Struct:
+    """Working memory of one thread for that many nodes, a pool and candidates that long, so many neighbours met."""
+    words = nodes // 64 + 1
+    return Struct(
+        np.zeros(words, np.int64),  # visited: a bit for each node
+        words,
+        np.zeros(pool, np.int64),  # keys, sorted
+        pool,
+        np.zeros(fresh, np.int64),  # neighbours met for the first time
+        np.zeros(-(-dim // CODE_BLOCK) * CODE_BLOCK, np.uint8),  # the query as codes less ZERO_CODE, as s8
+        np.zeros(dim, np.float32),  # the query; of unit length under cosine
+        np.zeros(2, np.float32),  # under codes a distance is a row's weight - term 0 * dot + term 1
+        np.zeros(pool, np.int64),  # candidates: keys, sorted
+        np.zeros(pool, np.uint8),  # flags of candidates
+        np.zeros(pool, np.int64),  # chosen
+    )
+
+
+# Distances
+
+
+@jit
+def load_query(graph: Any, vector: Any, scratch: Any) -> None:
+    """Make a vector, the address of float32 numbers, the query."""
+    dim = field(graph, DIM)
+    point = field(scratch, POINT)
+    scale = np.float32(1.0)
+    if field(graph, METRIC) == COSINE:
+        total = 0.0
+        for i in range(dim):
+            total += np.float64(get_f32(vector, i)) * np.float64(get_f32(vector, i))
+        scale = np.float32(1.0 / math.sqrt(total))
+    for i in range(dim):
+        set_f32(point, i, get_f32(vector, i) * scale)
+    if field(graph, CODED):
+        _encode_query(graph, dim, point, scratch)
+
+
+@jit
+def _encode_query(graph: Any, dim: Any, point: Any, scratch: Any) -> None:
+    """The query in codes of its own steps: it may lie outside the range of the rows, or use little of it."""
+    grid = field(graph, GRID)
+    code = field(scratch, CODE)
+    top = np.float32(0.0)
+    for i in range(dim):
+        top = max(top, abs(get_f32(point, i) - get_f32(grid, i)))
+    row_step = get_f32(grid, dim)
+    step = top / np.float32(127.0) if top > np.float32(0.0) else row_step
+    total = np.int64(0)
+    for i in range(dim):
+        number = np.int64(math.floor((get_f32(point, i) - get_f32(grid, i)) / step + np.float32(0.5)))
+        set_u8(code, i, number)
+        total += number
+    for i in range(dim, field(graph, WIDTH)):
+        set_u8(code, i, np.int64(0))
+    _set_terms(np.float32(2.0) * step / row_step, total, np.float32(0.0), scratch)
+
+
+@jit
+def load_row(graph: Any, slot: Any, scratch: Any) -> None:
+    """Make a stored row the query."""
+    if field(graph, CODED):
+        width = field(graph, WIDTH)
+        codes = shift(field(graph, CODES), slot * width, 1)
+        code = field(scratch, CODE)
+        total = np.int64(0)
+        for i in range(width):
+            number = get_u8(codes, i) - ZERO_CODE
+            set_u8(code, i, number & 255)
+            total += number
+        _set_terms(np.float32(2.0), total, get_f32(field(graph, WEIGHTS), slot), scratch)
+    else:
+        dim = field(graph, DIM)
+        vector = shift(field(graph, VECTORS), slot * dim, 4)
+        point = field(scratch, POINT)
+        scale = get_f32(field(graph, WEIGHTS), slot) if field(graph, METRIC) == COSINE else np.float32(1.0)
+        for i in range(dim):
+            set_f32(point, i, get_f32(vector, i) * scale)
+
+
+@jit
+def _set_terms(scale: Any, total: Any, weight: Any, scratch: Any) -> None:
+    # (codes - ZERO_CODE) * query = codes * query - ZERO_CODE * (sum of query)
+    terms = field(scratch, TERMS)
+    set_f32(terms, 0, scale)
+    set_f32(terms, 1, scale * np.float32(ZERO_CODE * total) + weight)
+
+
+@jit
+def distance_to(graph: Any, slot: Any, scratch: Any) -> Any:
+    """A float32 number that orders rows as their distances to the query do."""
+    weight = get_f32(field(graph, WEIGHTS), slot)
+    if field(graph, CODED):
+        width = field(graph, WIDTH)
+        product = dot(shift(field(graph, CODES), slot * width, 1), field(scratch, CODE), width)
+        terms = field(scratch, TERMS)
+        return weight - get_f32(terms, 0) * np.float32(product) + get_f32(terms, 1)
+    dim = field(graph, DIM)
+    vector = shift(field(graph, VECTORS), slot * dim, 4)
+    return _between(field(graph, METRIC), field(scratch, POINT), vector, dim, weight)
+
+
+@jit
+def _between(metric: Any, point: Any, vector: Any, dim: Any, weight: Any) -> Any:
+    """`distance_to` without codes."""
+    total = np.float32(0.0)
+    if metric == L2:
+        for i in range(dim):
+            step = get_f32(point, i) - get_f32(vector, i)
+            total += step * step
+        return total
+    for i in range(dim):
+        total += get_f32(point, i) * get_f32(vector, i)
+    if metric == IP:
+        return -total
+    return np.float32(1.0) - total * weight
+
+
+@jit
+def fetch_row(graph: Any, slot: Any) -> None:
+    """Have a row brought into the cache."""
+    if field(graph, CODED):
+        width = field(graph, WIDTH)
+        codes = shift(field(graph, CODES), slot * width, 1)
+        for line in range(0, width, _CACHE_LINE):
+            prefetch(codes, line)
+    else:
+        fetch_vector(graph, slot)
+
+
+@jit
+def fetch_vector(graph: Any, slot: Any) -> None:
+    """Have the beginning of a vector brought into the cache."""
+    dim = field(graph, DIM)
+    vector = shift(field(graph, VECTORS), slot * dim, 4)
+    for line in range(0, min(4 * dim, _MOST_LINES * _CACHE_LINE), _CACHE_LINE):
+        prefetch(vector, line)
+
+
+# Records
+
+
+@jit
+def is_live(graph: Any, slot: Any) -> Any:
+    size = field(graph, LIVE_BYTES)
+    byte = slot >> 3
+    block = byte // size
+    place = get_i32(field(graph, LIVE_TABLE), block)
+    return (get_u8(field(graph, LIVE), place * size + byte - block * size) >> (slot & 7)) & 1
+
+
+@jit
+def record(graph: Any, layer: Any, node: Any) -> Any:
+    """The address of a node's record: of an entry on an upper layer, of a slot on the base layer."""
+    kind = BASE if layer == 0 else UPPERS
+    per_block = field(graph, kind + PER_BLOCK)
+    block = node // per_block
+    place = get_i32(field(graph, kind + TABLE), block)
+    number = place * per_block + node - block * per_block
+    return shift(field(graph, kind + RECORDS), number * field(graph, kind + RECORD_WIDTH), 4)
+
+
+@jit
+def capacity(graph: Any, layer: Any) -> Any:
+    """The most neighbours of a node."""
+    return field(graph, (BASE if layer == 0 else UPPERS) + RECORD_WIDTH) - HEAD
+
+
+@jit
+def slot_of(graph: Any, layer: Any, node: Any) -> Any:
+    """The slot of a node: an entry on an upper layer, itself a slot on the base layer."""
+    return node if layer == 0 else get_i32(record(graph, layer, node), SLOT)
+
+
+@jit
+def node_of(key: Any) -> Any:
+    """The node of a key of the pool."""
+    return (key & NODE_MASK) >> 2
+
+
+@jit
+def key_of(graph: Any, slot: Any, node: Any, scratch: Any) -> Any:
+    """A node's key: its distance to the query, itself, and whether its slot is dead."""
+    dead = np.int64(0) if is_live(graph, slot) else np.int64(DEAD)
+    return sort_key(distance_to(graph, slot, scratch)) | (node << 2) | dead
+
+
+# The walk
+
+
+@jit
+def put(keys: Any, size: Any, key: Any) -> Any:
+    """Insert into sorted keys, which have room for one more; its place."""
+    low = np.int64(0)
+    high = size
+    while low < high:
+        middle = (low + high) >> 1
+        if get_i64(keys, middle) <= key:
+            low = middle + 1
+        else:
+            high = middle
+    for i in range(size, low, -1):
+        set_i64(keys, i, get_i64(keys, i - 1))
+    set_i64(keys, low, key)
+    return low
+
+
+@jit
+def clear_visited(scratch: Any) -> None:
+    visited = field(scratch, VISITED)
+    for i in range(field(scratch, VISITED_WORDS)):
+        set_i64(visited, i, np.int64(0))
+
+
+@jit
+def visit(visited: Any, node: Any) -> Any:
+    """Mark a node; 1 where it is met for the first time."""
+    word = get_i64(visited, node >> 6)
+    bit = np.int64(1) << (node & 63)
+    set_i64(visited, node >> 6, word | bit)
+    return np.int64((word & bit) == 0)
+
+
+@jit
+def _meet(graph: Any, layer: Any, node: Any, scratch: Any) -> Any:
+    """Gather the neighbours of a node that this walk has not met; their number."""
+    here = record(graph, layer, node)
+    visited = field(scratch, VISITED)
+    fresh = field(scratch, FRESH)
+    count = np.int64(0)
+    for i in range(HEAD, HEAD + capacity(graph, layer)):
+        other = get_i32(here, i)
+        if other < 0:
+            break
+        set_i64(fresh, count, other)
+        count += visit(visited, other)
+    return count
+
+
+@jit
+def beam(graph: Any, layer: Any, size: Any, ef: Any, scratch: Any) -> Any:
+    """Algorithm 2: the nearest to the query on one layer, from the first `size` keys of the pool.
+
+    The pool is sorted and ends at its `ef`-th live key; dead ones conduct and are dropped from its far end only.
+    Returns (keys in the pool, distances computed).
+    """
+    pool = field(scratch, POOL)
+    fresh = field(scratch, FRESH)
+    room = field(scratch, POOL_SIZE)
+    clear_visited(scratch)
+    live = np.int64(0)
+    for i in range(size):
+        key = get_i64(pool, i) & ~EXPANDED
+        set_i64(pool, i, key)
+        visit(field(scratch, VISITED), node_of(key))
+        live += (key & DEAD) == 0
+    compared = np.int64(0)
+    at = np.int64(0)
+    while at < size:
+        key = get_i64(pool, at)
+        if key & EXPANDED:
+            at += 1
+            continue
+        set_i64(pool, at, key | EXPANDED)
+        count = _meet(graph, layer, node_of(key), scratch)
+        compared += count
+        at += 1
+        for i in range(min(count, _AHEAD)):
+            fetch_row(graph, slot_of(graph, layer, get_i64(fresh, i)))
+        if at < size:
+            following = record(graph, layer, node_of(get_i64(pool, at)))
+            prefetch(following, 0)
+            prefetch(following, _CACHE_LINE)
+            prefetch(following, 2 * _CACHE_LINE)
+        for i in range(count):
+            if i + _AHEAD < count:
+                fetch_row(graph, slot_of(graph, layer, get_i64(fresh, i + _AHEAD)))
+            node = get_i64(fresh, i)
+            slot = slot_of(graph, layer, node)
+            near = sort_key(distance_to(graph, slot, scratch)) | (node << 2)
+            if (live >= ef or size == room) and near >= get_i64(pool, size - 1):
+                continue
+            if not is_live(graph, slot):
+                near |= DEAD
+            if size == room:
+                size -= 1
+                live -= (get_i64(pool, size) & DEAD) == 0
+            at = min(at, put(pool, size, near))
+            size += 1
+            live += (near & DEAD) == 0
+            while live >= ef and (live > ef or get_i64(pool, size - 1) & DEAD):
+                size -= 1
+                live -= (get_i64(pool, size) & DEAD) == 0
+    return size, compared
+
+
+@jit
+def descend(graph: Any, layer: Any, size: Any, scratch: Any) -> None:
+    """Turn the pool's keys of `layer` into those of the same slots one layer down."""
+    pool = field(scratch, POOL)
+    for i in range(size):
+        key = get_i64(pool, i)
+        node = node_of(key)
+        below = node - 1 if layer > 1 else slot_of(graph, layer, node)
+        set_i64(pool, i, (key & ~NODE_MASK) | (below << 2) | (key & DEAD))
+
+
+@jit
+def approach(graph: Any, layer: Any, node: Any, upto: Any, scratch: Any) -> Any:
+    """Algorithm 2 with ef = 1 from the entry point (layer, node) down to the layer `upto`, whose nearest node found
+    becomes the pool's only key. Returns the distances computed."""
+    pool = field(scratch, POOL)
+    set_i64(pool, 0, key_of(graph, slot_of(graph, layer, node), node, scratch))
+    compared = np.int64(1)
+    while layer > upto:
+        best = get_i64(pool, 0)
+        moved = True
+        while moved:
+            moved = False
+            here = record(graph, layer, node_of(best))
+            for i in range(HEAD, HEAD + capacity(graph, layer)):
+                other = get_i32(here, i)
+                if other < 0:
+                    break
+                near = key_of(graph, slot_of(graph, layer, other), other, scratch)
+                compared += 1
+                if near >> 32 < best >> 32:
+                    best = near
+                    moved = True
+        set_i64(pool, 0, best)
+        descend(graph, layer, np.int64(1), scratch)
+        layer -= 1
+    return compared

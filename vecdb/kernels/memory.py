@@ -1,0 +1,154 @@
+"""Memory as kernels see it: addresses, and numbers read from and written to them.
+
+Numba counts references to the arrays that a function gets or takes out of a tuple, at every call and branch, which
+costs more than the work of a small function does, and multiplies the time to compile it. So kernels get a `Struct`:
+addresses of arrays, and numbers. Whoever makes one keeps it while a kernel runs; bounds are not checked.
+
+With NUMBA_DISABLE_JIT the same kernels run as plain Python, addresses are flat arrays, and bounds are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+BYTES = I8.as_pointer()
+
+
+def address_of(array: NDArray[Any]) -> Any:
+    """What kernels take for a C-contiguous array; valid while the array is."""
+    return np.ravel(array) if config.DISABLE_JIT else array.ctypes.data
+
+
+class Struct:
+    """Arrays, C-contiguous, and numbers in a fixed order, for kernels to read with `field`."""
+
+    __slots__ = ("_items", "_numbers", "address")
+
+    def __init__(self, *items: NDArray[Any] | int) -> None:
+        self._items = [np.ravel(item) if isinstance(item, np.ndarray) else item for item in items]
+        numbers = [item.ctypes.data if isinstance(item, np.ndarray) else item for item in items]
+        self._numbers = np.array(numbers, np.int64)
+        self.address: Any = self._items if config.DISABLE_JIT else int(self._numbers.ctypes.data)
+
+
+def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
+    return builder.inttoptr(address, kind.as_pointer())
+
+
+def declare(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
+    """A function of LLVM's own."""
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
+
+
+def _getter(stored: ir.Type, size: int, result: Any, widen: str | None) -> Any:
+    """An intrinsic (address, index) → an item of that stored type."""
+
+    @intrinsic
+    def get(typing: Any, address: Any, index: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            item = builder.load(builder.gep(pointer(builder, arguments[0], stored), [arguments[1]]))
+            item.align = size
+            return item if widen is None else getattr(builder, widen)(item, I64)
+
+        return result(types.int64, types.int64), generate
+
+    return get
+
+
+def _setter(stored: ir.Type, size: int, value: Any) -> Any:
+    """An intrinsic (address, index, value) that stores an item."""
+
+    @intrinsic
+    def put(typing: Any, address: Any, index: Any, number: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            address, index, number = arguments
+            item = number if number.type == stored else builder.trunc(number, stored)
+            store = builder.store(item, builder.gep(pointer(builder, address, stored), [index]))
+            store.align = size
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, value), generate
+
+    return put
+
+
+@intrinsic
+def _shift(typing: Any, address: Any, items: Any, size: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        address, items, size = arguments
+        return builder.add(address, builder.mul(items, size))
+
+    return types.int64(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def _prefetch(typing: Any, address: Any, offset: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        place = builder.gep(pointer(builder, arguments[0], I8), [arguments[1]])
+        fetch = declare(builder, "llvm.prefetch.p0i8", ir.VoidType(), [BYTES, I32, I32, I32])
+        builder.call(fetch, [place, *(ir.Constant(I32, number) for number in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+def _plain_get(array: Any, index: Any) -> Any:
+    if not 0 <= index < len(array):
+        raise IndexError(index)
+    item = array[index]
+    return item if isinstance(item, (np.ndarray, np.floating)) else int(item)
+
+
+def _plain_set(array: Any, index: Any, value: Any) -> None:
+    if not 0 <= index < len(array):
+        raise IndexError(index)
+    array[index] = value
+
+
+def _plain_shift(array: Any, items: Any, size: Any) -> Any:
+    assert array.itemsize == size
+    return array[items:]
+
+
+_FLOAT, _DOUBLE = ir.FloatType(), ir.DoubleType()
+_COMPILED: Final[dict[str, Any]] = {
+    "field": _getter(I64, 8, types.int64, None),
+    "get_u8": _getter(I8, 1, types.int64, "zext"),
+    "get_i32": _getter(I32, 4, types.int64, "sext"),
+    "get_i64": _getter(I64, 8, types.int64, None),
+    "get_f32": _getter(_FLOAT, 4, types.float32, None),
+    "get_f64": _getter(_DOUBLE, 8, types.float64, None),
+    "set_u8": _setter(I8, 1, types.int64),
+    "set_i32": _setter(I32, 4, types.int64),
+    "set_i64": _setter(I64, 8, types.int64),
+    "set_f32": _setter(_FLOAT, 4, types.float32),
+    "set_f64": _setter(_DOUBLE, 8, types.float64),
+    "shift": _shift,
+    "prefetch": _prefetch,
+}
+_PLAIN: Final[dict[str, Callable[..., Any]]] = {
+    "shift": _plain_shift,
+    "prefetch": lambda array, offset: None,
+}
+
+
+def _choose(name: str) -> Any:
+    if not config.DISABLE_JIT:
+        return _COMPILED[name]
+    return _PLAIN.get(name, _plain_set if name.startswith("set") else _plain_get)
+
+
+field = _choose("field")  # (struct's address, its number) → an address or a number
+get_u8, get_i32, get_i64, get_f32, get_f64 = (_choose(f"get_{kind}") for kind in ("u8", "i32", "i64", "f32", "f64"))
+set_u8, set_i32, set_i64, set_f32, set_f64 = (_choose(f"set_{kind}") for kind in ("u8", "i32", "i64", "f32", "f64"))
+shift = _choose("shift")  # (address, items, bytes an item) → the address that many items on
+prefetch = _choose("prefetch")  # (address, bytes from it): have a cache line brought nearer

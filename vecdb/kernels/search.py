@@ -1,0 +1,123 @@
+"""Search, compiled: the walk, then exact distances of the best it found."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from vecdb.kernels.graph import (
+    CHOSEN,
+    DEAD,
+    DIM,
+    IP,
+    L2,
+    METRIC,
+    POOL,
+    VECTORS,
+    approach,
+    beam,
+    fetch_vector,
+    load_query,
+    node_of,
+)
+from vecdb.kernels.jit import Kernel, jit
+from vecdb.kernels.memory import field, get_f32, get_f64, get_i32, get_i64, set_f64, set_i32, set_i64, shift
+
+
+@jit
+def _exact(metric: Any, query: Any, vector: Any, dim: Any) -> Any:
+    """The distance on the public scale, accumulated in float64."""
+    dot = 0.0
+    if metric == L2:
+        for i in range(dim):
+            step = np.float64(get_f32(query, i)) - np.float64(get_f32(vector, i))
+            dot += step * step
+        return math.sqrt(dot)
+    if metric == IP:
+        for i in range(dim):
+            dot += np.float64(get_f32(query, i)) * np.float64(get_f32(vector, i))
+        return -dot
+    a = 0.0
+    b = 0.0
+    for i in range(dim):
+        x = np.float64(get_f32(query, i))
+        y = np.float64(get_f32(vector, i))
+        dot += x * y
+        a += x * x
+        b += y * y
+    return max(0.0, 1.0 - dot / math.sqrt(a * b))
+
+
+@jit
+def _keep(slots: Any, distances: Any, k: Any, found: Any, slot: Any, distance: Any) -> Any:
+    """Insert into at most k results, ascending by (distance, slot), if it is near enough; how many there are."""
+    if found == k:
+        last = get_f64(distances, k - 1)
+        if distance > last or (distance == last and slot > get_i32(slots, k - 1)):
+            return found
+    else:
+        found += 1
+    at = found - 1
+    while at > 0:
+        before, slot_before = get_f64(distances, at - 1), get_i32(slots, at - 1)
+        if before < distance or (before == distance and slot_before < slot):
+            break
+        set_f64(distances, at, before)
+        set_i32(slots, at, slot_before)
+        at -= 1
+    set_f64(distances, at, distance)
+    set_i32(slots, at, slot)
+    return found
+
+
+@Kernel
+def search(
+    graph: Any,
+    entry_layer: Any,
+    entry_node: Any,
+    queries: Any,
+    count: Any,
+    k: Any,
+    ef: Any,
+    rerank: Any,
+    slots: Any,
+    distances: Any,
+    counts: Any,
+    scratch: Any,
+) -> Any:
+    """Algorithm 5 for `queries`, the address of (count, dim) float32, by a beam of `ef`.
+
+    Fills `slots` (count, k) int32, `distances` (count, k) float64, ascending by (distance, slot), and `counts`
+    (count,) int64. Only live slots are returned: of the `rerank` nearest of the walk those that are nearest by their
+    vectors, with exact distances on the public scale. Returns the number of distances that the walks computed.
+    """
+    compared = np.int64(0)
+    dim = field(graph, DIM)
+    metric = field(graph, METRIC)
+    vectors = field(graph, VECTORS)
+    pool = field(scratch, POOL)
+    chosen = field(scratch, CHOSEN)
+    for number in range(count):
+        query = shift(queries, number * dim, 4)
+        load_query(graph, query, scratch)
+        compared += approach(graph, entry_layer, entry_node, np.int64(0), scratch)
+        size, steps = beam(graph, np.int64(0), np.int64(1), ef, scratch)
+        compared += steps
+        taken = np.int64(0)
+        for i in range(size):
+            key = get_i64(pool, i)
+            if key & DEAD == 0 and taken < rerank:
+                set_i64(chosen, taken, node_of(key))
+                fetch_vector(graph, node_of(key))
+                taken += 1
+        nearest = shift(slots, number * k, 4)
+        exact = shift(distances, number * k, 8)
+        found = np.int64(0)
+        for i in range(taken):
+            slot = get_i64(chosen, i)
+            distance = _exact(metric, query, shift(vectors, slot * dim, 4), dim)
+            found = _keep(nearest, exact, k, found, slot, distance)
+        set_i64(counts, number, found)
+    return compared

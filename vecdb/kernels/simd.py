@@ -1,0 +1,186 @@
+"""What plain numba does not reach: integer dot products by explicit vector instructions, and keys that sort as
+floats do.
+
+A dot product of u8 codes and an s8 query gives the same integer on every level, so that a file and its graph are the
+same on every machine. The level is the best that the processor has, or the one that VECDB_SIMD names:
+
+* avx512: `vpdpbusd`, 64 codes an instruction;
+* avx2: `vpmaddwd` on codes widened to 16 bits (`vpmaddubsw` would saturate with codes of 8 bits);
+* neon: `sdot` on codes less 128, and the query's sum added back;
+* portable: vectors of 16 codes in LLVM's own arithmetic, compiled for whatever there is.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from vecdb.kernels.memory import I8, I32, I64, declare, pointer
+
+CODE_BLOCK: Final = 64  # codes of a row are padded to a multiple of it
+
+AVX512, AVX2, NEON, PORTABLE = "avx512", "avx2", "neon", "portable"
+LEVELS: Final = (AVX512, AVX2, NEON, PORTABLE)
+_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    AVX512: ("avx512f", "avx512bw", "avx512vnni"),
+    AVX2: ("avx2",),
+    NEON: ("dotprod",),
+    PORTABLE: (),
+}
+
+_FLOAT = ir.FloatType()
+
+
+def usable_levels() -> list[str]:
+    """The levels that this processor can run, best first."""
+    try:
+        features = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know the system
+        features = {}
+    if platform.machine() in ("arm64", "aarch64") and platform.system() == "Darwin":
+        features = {**features, "dotprod": True}  # every processor that macOS runs on, though LLVM can't ask it
+    return [level for level in LEVELS if all(features.get(name) for name in _NEEDS[level])]
+
+
+def choose_level(wanted: str | None) -> str:
+    """The level that VECDB_SIMD asks for, else the best; ValueError for one that can't be had."""
+    usable = usable_levels()
+    if not wanted:
+        return usable[0]
+    if wanted not in usable:
+        raise ValueError(f"VECDB_SIMD is {wanted!r}; on this machine it can be {', '.join(usable)}, or not set")
+    return wanted
+
+
+LEVEL: Final = choose_level(os.environ.get("VECDB_SIMD"))
+
+
+def emit_dot(level: str, builder: ir.IRBuilder, codes: ir.Value, query: ir.Value, blocks: ir.Value) -> ir.Value:
+    """LLVM code for the sum of codes[i] * query[i], u8 times s8, over blocks of CODE_BLOCK; both are byte pointers."""
+    emit, lanes = _EMITTERS[level]
+    vector = ir.VectorType(I32, lanes)
+    sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0] * lanes)) for _ in range(2)]
+    with cgutils.for_range(builder, blocks) as loop:
+        start = builder.mul(loop.index, ir.Constant(loop.index.type, CODE_BLOCK))
+        for number, offset in enumerate(range(0, CODE_BLOCK, _CODES[level])):
+            place = builder.add(start, ir.Constant(start.type, offset))
+            total = sums[number % 2]
+            here = builder.gep(codes, [place]), builder.gep(query, [place])
+            builder.store(emit(builder, builder.load(total), *here), total)
+    both = builder.add(builder.load(sums[0]), builder.load(sums[1]))
+    add = declare(builder, f"llvm.vector.reduce.add.v{lanes}i32", I32, [vector])
+    return builder.call(add, [both])
+
+
+def _emit_avx512(builder: ir.IRBuilder, total: ir.Value, codes: ir.Value, query: ir.Value) -> ir.Value:
+    lanes = total.type
+    multiply = declare(builder, "llvm.x86.avx512.vpdpbusd.512", lanes, [lanes] * 3)
+    return builder.call(multiply, [total, _load(builder, codes, lanes), _load(builder, query, lanes)])
+
+
+def _emit_avx2(builder: ir.IRBuilder, total: ir.Value, codes: ir.Value, query: ir.Value) -> ir.Value:
+    bytes_, words = ir.VectorType(I8, 16), ir.VectorType(ir.IntType(16), 16)
+    multiply = declare(builder, "llvm.x86.avx2.pmadd.wd", total.type, [words, words])
+    wide = builder.zext(_load(builder, codes, bytes_), words), builder.sext(_load(builder, query, bytes_), words)
+    return builder.add(total, builder.call(multiply, wide))
+
+
+def _emit_neon(builder: ir.IRBuilder, total: ir.Value, codes: ir.Value, query: ir.Value) -> ir.Value:
+    bytes_ = ir.VectorType(I8, 16)
+    multiply = declare(builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", total.type, [total.type, bytes_, bytes_])
+    low = ir.Constant(bytes_, [-128] * 16)
+    point = _load(builder, query, bytes_)
+    # codes * query = (codes - 128) * query - (-128) * query, as codes - 128 and -128 fit 8 bits with a sign.
+    shifted = builder.call(multiply, [total, builder.xor(_load(builder, codes, bytes_), low), point])
+    back = builder.call(multiply, [ir.Constant(total.type, [0] * 4), low, point])
+    return builder.sub(shifted, back)
+
+
+def _emit_portable(builder: ir.IRBuilder, total: ir.Value, codes: ir.Value, query: ir.Value) -> ir.Value:
+    bytes_, words = ir.VectorType(I8, 16), ir.VectorType(ir.IntType(16), 16)
+    # 255 * -128 fits 16 bits.
+    product = builder.mul(
+        builder.zext(_load(builder, codes, bytes_), words), builder.sext(_load(builder, query, bytes_), words)
+    )
+    return builder.add(total, builder.sext(product, total.type))
+
+
+_Emitter = Callable[[ir.IRBuilder, ir.Value, ir.Value, ir.Value], ir.Value]
+# The emitter of a level, and the lanes of its sums; the codes that one step takes.
+_EMITTERS: Final[Mapping[str, tuple[_Emitter, int]]] = {
+    AVX512: (_emit_avx512, 16),
+    AVX2: (_emit_avx2, 8),
+    NEON: (_emit_neon, 4),
+    PORTABLE: (_emit_portable, 16),
+}
+_CODES: Final = {AVX512: 64, AVX2: 16, NEON: 16, PORTABLE: 16}
+
+
+def _load(builder: ir.IRBuilder, place: ir.Value, kind: ir.Type) -> ir.Value:
+    value = builder.load(builder.bitcast(place, kind.as_pointer()))
+    value.align = 1
+    return value
+
+
+@intrinsic
+def _dot(typing: Any, codes: Any, query: Any, width: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        codes, query, width = arguments
+        blocks = builder.udiv(width, ir.Constant(I64, CODE_BLOCK))
+        return emit_dot(LEVEL, builder, pointer(builder, codes, I8), pointer(builder, query, I8), blocks)
+
+    return types.int32(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def _sort_key(typing: Any, number: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        flipped = _flip(builder, builder.bitcast(arguments[0], I32))
+        return builder.shl(builder.sext(flipped, I64), ir.Constant(I64, 32))
+
+    return types.int64(types.float32), generate
+
+
+@intrinsic
+def _number_of(typing: Any, key: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        high = builder.trunc(builder.ashr(arguments[0], ir.Constant(I64, 32)), I32)
+        return builder.bitcast(_flip(builder, high), _FLOAT)
+
+    return types.float32(types.int64), generate
+
+
+def _flip(builder: ir.IRBuilder, bits: ir.Value) -> ir.Value:
+    """Between a float's bits and an int of the same order: a negative number's lower bits are inverted."""
+    sign = builder.ashr(bits, ir.Constant(I32, 31))
+    return builder.xor(bits, builder.lshr(sign, ir.Constant(I32, 1)))
+
+
+def _plain_dot(codes: Any, query: Any, width: Any) -> Any:
+    return int(codes[:width].astype(np.int64) @ query[:width].view(np.int8).astype(np.int64))
+
+
+def _plain_sort_key(number: Any) -> Any:
+    bits = int(np.float32(number).view(np.int32))
+    return (bits if bits >= 0 else bits ^ 0x7FFFFFFF) << 32
+
+
+def _plain_number_of(key: Any) -> Any:
+    bits = int(key) >> 32
+    return np.int32(bits if bits >= 0 else bits ^ 0x7FFFFFFF).view(np.float32)
+
+
+# dot(address of u8 codes, address of an s8 query, width) → int32
+# sort_key(float32) → int64 that sorts as it, its lower half 0; number_of(key) → the float32
+dot, sort_key, number_of = (
+    (_plain_dot, _plain_sort_key, _plain_number_of) if config.DISABLE_JIT else (_dot, _sort_key, _number_of)
+)
