@@ -74,7 +74,7 @@ class Result:
     def _builds(self) -> str:
         own = self.build_seconds[VECDB]
         rows = [[name, report.seconds(taken), report.times(taken / own)] for name, taken in self.build_seconds.items()]
-        title = f"Build: {VECDB} durable in its file, peers in memory on {self.build_threads} threads"
+        title = f"Build: {VECDB} durable in its file, peers in memory, --threads {self.build_threads}"
         return report.grid(title, ["", "time", f"time / {VECDB}'s"], rows)
 
 
