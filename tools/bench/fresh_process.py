@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -63,13 +63,16 @@ def measure_start(file: Path, query: NDArray[np.float32]) -> Start:
     )
 
 
-def measure_memory(warm_file: Path, file: Path, queries: NDArray[np.float32]) -> Memory | None:
-    """None where the system does not tell a process's own memory from mapped files (all but Linux)."""
+def measure_memory(library: str, name: str, files: Sequence[Path], queries: NDArray[np.float32]) -> Memory | None:
+    """Of the last file, in a process that has searched the ones before it; `children/memory.py` knows the libraries.
+
+    None where the system does not tell a process's own memory from mapped files (all but Linux).
+    """
     if not Path("/proc/self/smaps_rollup").exists():
         return None
-    queries_file = file.with_suffix(".queries.npy")
+    queries_file = files[-1].with_suffix(".queries.npy")
     np.save(queries_file, queries)
-    readings = json.loads(_run("memory.py", warm_file, file, TABLE, queries_file))
+    readings = json.loads(_run("memory.py", library, name, queries_file, *files))
     before, after = readings["before"], readings["after"]
     return Memory(after["own"] - before["own"], after["mapped"] - before["mapped"], sum(before.values()))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,17 +13,21 @@ import numpy as np
 
 import vecdb
 from tools.bench import report
+from tools.bench.arguments import positive
 from tools.bench.calls import Inserts, Searches, measure_inserts, measure_searches
-from tools.bench.curves import Contender, Curve, compare, measure_curves
+from tools.bench.comparison import Comparison, compare
+from tools.bench.contenders import peer_contender, rows_of, vecdb_contender
+from tools.bench.curves import Contender, measure_curves
 from tools.bench.datasets import Dataset
 from tools.bench.exact import Truth
 from tools.bench.fill import TABLE, fill, warm_up
 from tools.bench.fresh_process import Memory, Start, measure_memory, measure_start
-from tools.bench.peers import HNSWLIB, VECDB, build_hnswlib, find_peer, hnswlib_contender, rows_of, vecdb_contender
+from tools.bench.peers import HNSWLIB, find_peer
 from vecdb.options import DEFAULT_EF, DEFAULT_M
 from vecdb.index.threads import usable_cores
 
 HELP: Final = "fill a table with a data set, then measure size, memory, recall, speed and start"
+ROWS: Final[Mapping[str, int]] = {}
 K: Final = 10
 _MOST_RATIO: Final = 1.2
 _MEMORY_QUERIES: Final = 100
@@ -51,16 +57,21 @@ class Result:
     size: Size
     memory: Memory | None
     default_recall: float
-    curves: dict[str, Curve]
-    qps_at_recall: dict[str, dict[str, float | None]]  # by recall and contender; None where it is not reached
-    speed_to_hnswlib: dict[str, float | None]  # by recall
+    speed: Comparison
     searches: Searches
     start: Start
     inserts: Inserts
 
+    @property
+    def title(self) -> str:
+        return f"{self.rows:,} rows, {self.dim} dimensions, {self.metric}"
+
     def __str__(self) -> str:
-        title = f"{self.rows:,} rows, {self.dim} dimensions, {self.metric}"
-        sections = [report.facts(title, self._facts()), self._compared(), self._points()]
+        sections = [
+            report.facts(self.title, self._facts()),
+            self.speed.at_equal_recall("One thread"),
+            self.speed.by_beam_width("One thread"),
+        ]
         return "\n\n".join(sections)
 
     def _facts(self) -> dict[str, str]:
@@ -97,30 +108,20 @@ class Result:
             "memory before opening": f"{report.megabytes(self.memory.before)} (Python, libraries, compiled kernels)",
         }
 
-    def _compared(self) -> str:
-        rows = []
-        for target, speeds in self.qps_at_recall.items():
-            ratio = self.speed_to_hnswlib[target]
-            cells = ["not reached" if speed is None else report.whole(speed) for speed in speeds.values()]
-            rows.append([target, *cells, report.ABSENT if ratio is None else f"{ratio:.2f}"])
-        return report.grid("Queries/s at equal recall, one thread", ["recall", *self.curves, "ratio"], rows)
 
-    def _points(self) -> str:
-        head = ["ef", *(f"{name} {what}" for name in self.curves for what in ("recall", "q/s"))]
-        rows = [
-            [str(points[0].ef), *(cell for p in points for cell in (f"{p.recall:.4f}", report.whole(p.qps)))]
-            for points in zip(*self.curves.values(), strict=True)
-        ]
-        return report.grid("Curves", head, rows)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--batch", type=positive, metavar="N", help="insert N rows at once (default: all, in one transaction)"
+    )
 
 
-def measure(dataset: Dataset, folder: Path, batch: int | None) -> Result:
-    """Measure everything, with database files in `folder`, filled by inserts of `batch` rows or by a single one."""
+def measure(dataset: Dataset, folder: Path, options: argparse.Namespace) -> Result:
+    """Measure everything, with database files in `folder`, filled by inserts of `--batch` rows or by a single one."""
     file, warm_file = folder / f"{dataset.name}.vecdb", folder / f"{dataset.name}-warm.vecdb"
     report.progress(f"{dataset.name}: compiling kernels")
     warm_up(warm_file, dataset)
     report.progress(f"{dataset.name}: loading {len(dataset):,} rows")
-    load_seconds = fill(file, dataset, batch or len(dataset))
+    load_seconds = fill(file, dataset, options.batch or len(dataset))
     size = measure_size(file, dataset)
     contenders, builds = _build_peers(dataset)
     report.progress(f"{dataset.name}: exact neighbours")
@@ -132,9 +133,8 @@ def measure(dataset: Dataset, folder: Path, batch: int | None) -> Result:
         contenders = [vecdb_contender(table, dataset, K), *contenders]
         curves = measure_curves(contenders, truth, len(dataset.queries))
         searches = measure_searches(table, dataset)
-    speeds = compare(curves)
     report.progress(f"{dataset.name}: fresh processes")
-    memory = measure_memory(warm_file, file, dataset.queries[:_MEMORY_QUERIES])
+    memory = measure_memory("vecdb", TABLE, [warm_file, file], dataset.queries[:_MEMORY_QUERIES])
     start = measure_start(file, dataset.queries[0])
     report.progress(f"{dataset.name}: durable inserts")
     return Result(
@@ -147,9 +147,7 @@ def measure(dataset: Dataset, folder: Path, batch: int | None) -> Result:
         size=size,
         memory=memory,
         default_recall=default_recall,
-        curves=curves,
-        qps_at_recall=speeds,
-        speed_to_hnswlib={target: _ratio(qps[VECDB], qps.get(HNSWLIB)) for target, qps in speeds.items()},
+        speed=compare(curves),
         searches=searches,
         start=start,
         inserts=measure_inserts(file, dataset),
@@ -179,9 +177,5 @@ def _build_peers(dataset: Dataset) -> tuple[list[Contender], dict[str, float]]:
     for threads in range(min(2, usable_cores()), 0, -1):
         label = f"{threads} thread{'s' if threads > 1 else ''}"
         report.progress(f"{dataset.name}: building hnswlib on {label}")
-        index, builds[label] = build_hnswlib(hnswlib, dataset, threads)
-    return [hnswlib_contender(index, dataset, K)], builds
-
-
-def _ratio(ours: float | None, theirs: float | None) -> float | None:
-    return None if ours is None or theirs is None else ours / theirs
+        index, builds[label] = hnswlib.build(dataset, threads)
+    return [peer_contender(HNSWLIB, index, dataset, K)], builds

@@ -13,7 +13,7 @@ import vecdb
 from vecdb.index.threads import usable_cores
 
 _FEATURES: Final = ("avx2", "avx512f", "avx512vnni", "neon", "dotprod")
-_LIBRARIES: Final = ("numpy", "numba", "llvmlite", "lmdb", "msgpack", "hnswlib")
+_LIBRARIES: Final = ("numpy", "numba", "llvmlite", "lmdb", "msgpack", "hnswlib", "faiss-cpu", "usearch", "scalable-vs")
 
 
 def describe_machine() -> dict[str, str]:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 ABSENT = "-"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was run, when, and on which machine."""
+
+    subject: str
+    command: str
+    date: str
+    machine: dict[str, str]
 
 
 def progress(message: str) -> None:
@@ -46,6 +56,10 @@ def whole(number: float | None) -> str:
     return ABSENT if number is None else f"{number:,.0f}"
 
 
+def times(ratio: float | None) -> str:
+    return ABSENT if ratio is None else f"{ratio:.2f}"
+
+
 def seconds(value: float) -> str:
     """
     >>> seconds(12.34), seconds(0.0123), seconds(0.0000345)
@@ -60,11 +74,7 @@ def megabytes(value: int) -> str:
     return f"{value / 2**20:,.1f} MiB"
 
 
-def write_json(path: Path, subject: str, machine: Mapping[str, str], results: Mapping[str, Any]) -> None:
+def write_json(path: Path, run: Run, results: Mapping[str, Any]) -> None:
     """Every figure, unrounded, in seconds and bytes."""
-    document = {
-        "subject": subject,
-        "machine": dict(machine),
-        "datasets": {name: asdict(result) for name, result in results.items()},
-    }
+    document = asdict(run) | {"datasets": {name: asdict(result) for name, result in results.items()}}
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
