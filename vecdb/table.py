@@ -11,13 +11,13 @@ import numpy as np
 
 from vecdb.errors import FieldError, ProgrammingError, TableNotFoundError
 from vecdb.fields.schema import declare_fields
+from vecdb.index.threads import usable_cores
 from vecdb.mirror.versions import CommittedView, View
 from vecdb.mirror.writer import Writer
 from vecdb.options import Vector
 from vecdb.progress import Progress, reporting
 from vecdb.query import fetch
 from vecdb.query.results import BatchHits, Hits, Row
-from vecdb.index.threads import usable_cores
 from vecdb.query.search import check_count, check_ef, check_k, search, search_batch
 from vecdb.storage import catalog
 from vecdb.storage.rows import Id

@@ -36,7 +36,7 @@ def test_a_beam_finds_what_the_plain_one_finds(rng: np.random.Generator, metric:
     mirror.remove(np.flatnonzero(rng.random(1500) < dead))
     version = mirror.present()
     live = set(version.live_slots.tolist())
-    lists = [[int(node) for node in record[2:] if node >= 0] for record in version.links.gather().reshape(-1, 14)]
+    lists = [[int(node) for node in record[2:] if node >= 0] for record in version.links.gather().reshape(-1, 20)]
     upper = version.upper.gather().reshape(-1, 8)
     for query in rng.normal(size=(30, 8)).astype(np.float32):
         far = distances(vectors, query, metric)
@@ -53,7 +53,7 @@ def test_a_beam_finds_what_the_plain_one_finds(rng: np.random.Generator, metric:
                 node = best
         for ef in (1, 5, 40):
             expected = [slot for _, slot in beam(lists, far.__getitem__, live.__contains__, node, ef)]
-            found = graph.search(version.graph, version.state, version.slots, query[None], ef, ef)
+            found = graph.search(version.graph, query[None], ef, ef)
             assert found.slots[0, : found.counts[0]].tolist() == expected
 
 
@@ -71,7 +71,7 @@ def test_every_option_of_the_heuristic_builds_a_good_graph(rng: np.random.Genera
         Vector(12, "l2", m=64),
     ):
         version = build(vectors, options).present()
-        found = graph.search(version.graph, version.state, 2000, queries, 10, 100)
+        found = graph.search(version.graph, queries, 10, 100)
         assert recall(found.slots.tolist(), right) >= 0.95, options
 
 
@@ -98,7 +98,7 @@ def test_kernels_without_the_compiler_and_with_bounds_checked(setting: str) -> N
         "from vecdb.index import graph; import warnings; warnings.simplefilter('ignore');"
         "v = np.random.default_rng(4).integers(-9, 9, size=(1030, 3)).astype('f4') + 0.5;"
         "c = build(v, Vector(3, 'l2', m=3, ef_construction=8)); c.remove(np.arange(0, 1030, 3)); p = c.present();"
-        "f = graph.search(p.graph, p.state, 1030, v[:20], 5, 12);"
+        "f = graph.search(p.graph, v[:20], 5, 12);"
         "print(p.links.gather().tolist(), p.upper.gather().tolist(), f.slots.tolist(), f.distances.round(9).tolist())"
     )
     outputs = [

@@ -60,8 +60,9 @@ def _check_table(view: View, table: Table) -> None:
 
 
 def _check_graph(version: ColumnVersion, live: set[int]) -> None:
-    slots, m = version.slots, version.column.options.m
-    links = version.links.gather().reshape(-1, 2 + 2 * m)
+    slots, options = version.slots, version.column.options
+    m, capacity = options.m, options.capacity
+    links = version.links.gather().reshape(-1, 2 + capacity)
     upper = version.upper.gather().reshape(-1, 2 + m)[: version.state.upper]
     assert (links[slots:] == -1).all()
     links = links[:slots]
@@ -72,7 +73,7 @@ def _check_graph(version: ColumnVersion, live: set[int]) -> None:
         in_graph[upper[version.state.entry_node, 0]] = True
     assert all(in_graph[slot] for slot in live), "a live slot is not in the graph"
     for node, neighbours in enumerate(_lists(links)):
-        _check_list(node, neighbours, slots, 2 * m)
+        _check_list(node, neighbours, slots, capacity)
         assert all(in_graph[other] for other in neighbours)
     for node, neighbours in enumerate(_lists(upper)):
         _check_list(node, neighbours, len(upper), m)

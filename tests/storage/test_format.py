@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import vecdb
 from vecdb.index.levels import draw_levels
-from vecdb.kernels import hnsw
+from vecdb.kernels import graph
 from vecdb.mirror.column import RECORD_HEAD
 from vecdb.storage import changes, header, keys
 from vecdb.storage.catalog import FIELD_TYPES
@@ -28,7 +28,7 @@ ids = st.integers(-(2**63), 2**63 - 1) | st.text(min_size=1, max_size=100).filte
 
 def test_stored_numbers() -> None:
     assert [space.value for space in Space] == [
-        b"header", b"catalog", b"rows", b"ids", b"vectors", b"links", b"upper", b"live", b"changes",
+        b"header", b"catalog", b"rows", b"ids", b"vectors", b"codes", b"links", b"upper", b"live", b"changes",
     ]  # fmt: skip
     assert keys.row_id(1, -(2**63)).hex() == "00000001010000000000000000"
     assert keys.row_id(1, 5).hex() == "00000001018000000000000005"
@@ -44,9 +44,9 @@ def test_stored_numbers() -> None:
     aware = datetime(1960, 1, 1, tzinfo=timezone(timedelta(minutes=-90)))
     stamp = (-315619200 * 10**6).to_bytes(8, "little", signed=True)
     assert pack(aware) == b"\xd8\x02" + stamp + (-5400 * 10**6).to_bytes(8, "little", signed=True)
-    assert (header.APPLICATION, header.FORMAT_MAJOR, header.FORMAT_MINOR) == ("vecdb", 1, 0)
+    assert (header.APPLICATION, header.FORMAT_MAJOR, header.FORMAT_MINOR) == ("vecdb", 2, 0)
     assert [records_per_block(4 * dim) for dim in (2, 128, 384, 768, 1536, 65_536)] == [509, 31, 13, 9, 9, 1]
-    assert (LIVE_BYTES, RECORD_HEAD) == (1024, hnsw.HEAD)
+    assert (LIVE_BYTES, RECORD_HEAD) == (1024, graph.HEAD)
     assert sorted(FIELD_TYPES) == sorted(
         [*(base := ["str", "int", "float", "bool", "datetime"]), *(f"list[{b}]" for b in base)]
     )
@@ -112,7 +112,7 @@ def test_a_golden_file_of_this_format_is_read(tmp_path: Path) -> None:
     assert [key for key, _ in found["changes"]] == ["0000000000000001", "0000000000000002", "0000000000000003"]
     assert live[:2] == b"\x02\x00"
     assert np.frombuffer(vectors, "<f4", 4).tolist() == [1, 2, 3, 4]
-    assert counters == [2, 1, 6, 0, {"1": [1, False, 0, -1, -1]}]
+    assert counters == [2, 1, 6, 0, {"1": [1, False, 0, -1, -1, 0, 0, 0]}]
 
 
 def test_import_is_light() -> None:

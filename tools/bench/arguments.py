@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from vecdb.query.search import usable_cores
+from vecdb.index.threads import usable_cores
 
 
 def positive(text: str) -> int:

@@ -23,8 +23,8 @@ from tools.bench.exact import Truth
 from tools.bench.fill import TABLE, fill, warm_up
 from tools.bench.fresh_process import Memory, Start, measure_memory, measure_start
 from tools.bench.peers import HNSWLIB, find_peer
-from vecdb.options import DEFAULT_EF, DEFAULT_M
 from vecdb.index.threads import usable_cores
+from vecdb.options import DEFAULT_EF, DEFAULT_M
 
 HELP: Final = "fill a table with a data set, then measure size, memory, recall, speed and start"
 ROWS: Final[Mapping[str, int]] = {}

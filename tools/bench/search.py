@@ -20,7 +20,7 @@ from tools.bench.datasets import Dataset
 from tools.bench.exact import Truth
 from tools.bench.fill import TABLE, fill, warm_up
 from tools.bench.peers import HNSWLIB, PEERS, Hnswlib, Index, Peer, find_peer
-from vecdb.query.search import usable_cores
+from vecdb.index.threads import usable_cores
 
 HELP: Final = "draw curves of recall and speed beside the peers that are installed, and measure what else counts"
 ROWS: Final[Mapping[str, int]] = {"passages": 60_000, "patches": 200_000}

@@ -52,9 +52,7 @@ class Quantizer:
         moved = float(np.abs(self.mean - other.mean).max())
         return bool(0.7 <= self.step / other.step <= 1.4 and moved <= 0.3 * _TOP * other.step)
 
-    def encode(
-        self, vectors: Float32, metric: Metric, codes: NDArray[np.uint8], weights: Float32
-    ) -> NDArray[np.bool_]:
+    def encode(self, vectors: Float32, metric: Metric, codes: NDArray[np.uint8], weights: Float32) -> NDArray[np.bool_]:
         """Fill codes (rows, dim or more) and weights (rows,) of vectors (rows, dim); which rows (rows,) are outliers.
 
         A row's weight is what its distances begin from, in step².
@@ -79,7 +77,8 @@ class Quantizer:
 def inverse_lengths(vectors: Float32) -> Float32:
     """1 / the Euclidean length of each vector (rows, dim); 0 of a zero vector."""
     squares = np.einsum("ij,ij->i", vectors, vectors)
-    return np.divide(1.0, np.sqrt(squares), out=np.zeros_like(squares), where=squares > 0)
+    inverse: Float32 = np.divide(1.0, np.sqrt(squares), out=np.zeros_like(squares), where=squares > 0)
+    return inverse
 
 
 def _directions(vectors: Float32, metric: Metric) -> Float32:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 def usable_cores() -> int:
@@ -20,7 +23,11 @@ class Workers:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
+        if threads > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(threads)
 
     def run(self, work: Callable[[int, int], object], first: int, stop: int, at_once: int) -> None:
         """Call `work` with ranges of at most `at_once` numbers that make up `first` to `stop`.
@@ -32,6 +39,8 @@ class Workers:
             if stop > first:
                 work(first, stop)
             return
+        from concurrent.futures import wait
+
         futures = [self._pool.submit(work, at, min(at + at_once, stop)) for at in range(first, stop, at_once)]
         try:
             for future in futures:

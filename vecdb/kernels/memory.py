@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
-from numba import config, types
-from numba.core import cgutils
+from numba import types
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -46,7 +46,8 @@ def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value
 
 def declare(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
     """A function of LLVM's own."""
-    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
+    insert: Any = cgutils.get_or_insert_function
+    return insert(builder.module, ir.FunctionType(result, arguments), name)
 
 
 def _getter(stored: ir.Type, size: int, result: Any, widen: str | None) -> Any:
@@ -147,8 +148,16 @@ def _choose(name: str) -> Any:
     return _PLAIN.get(name, _plain_set if name.startswith("set") else _plain_get)
 
 
-field = _choose("field")  # (struct's address, its number) → an address or a number
-get_u8, get_i32, get_i64, get_f32, get_f64 = (_choose(f"get_{kind}") for kind in ("u8", "i32", "i64", "f32", "f64"))
-set_u8, set_i32, set_i64, set_f32, set_f64 = (_choose(f"set_{kind}") for kind in ("u8", "i32", "i64", "f32", "f64"))
-shift = _choose("shift")  # (address, items, bytes an item) → the address that many items on
-prefetch = _choose("prefetch")  # (address, bytes from it): have a cache line brought nearer
+field: Any = _choose("field")  # (struct's address, its number) → an address or a number
+get_u8: Any = _choose("get_u8")  # (address, index) → an item; ints are widened to 64 bits
+get_i32: Any = _choose("get_i32")
+get_i64: Any = _choose("get_i64")
+get_f32: Any = _choose("get_f32")
+set_u8: Any = _choose("set_u8")  # (address, index, item); ints are cut to their size
+set_i32: Any = _choose("set_i32")
+set_i64: Any = _choose("set_i64")
+set_f32: Any = _choose("set_f32")
+get_f64: Any = _choose("get_f64")
+set_f64: Any = _choose("set_f64")
+shift: Any = _choose("shift")  # (address, items, bytes an item) → the address that many items on
+prefetch: Any = _choose("prefetch")  # (address, bytes from it): have a cache line brought nearer

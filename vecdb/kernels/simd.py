@@ -20,8 +20,8 @@ from typing import Any, Final
 import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
-from numba import config, types
-from numba.core import cgutils
+from numba import types
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from vecdb.kernels.memory import I8, I32, I64, declare, pointer
@@ -68,7 +68,8 @@ def emit_dot(level: str, builder: ir.IRBuilder, codes: ir.Value, query: ir.Value
     """LLVM code for the sum of codes[i] * query[i], u8 times s8, over blocks of CODE_BLOCK; both are byte pointers."""
     emit, lanes = _EMITTERS[level]
     vector = ir.VectorType(I32, lanes)
-    sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0] * lanes)) for _ in range(2)]
+    allocate: Any = cgutils.alloca_once_value
+    sums = [allocate(builder, ir.Constant(vector, [0] * lanes)) for _ in range(2)]
     with cgutils.for_range(builder, blocks) as loop:
         start = builder.mul(loop.index, ir.Constant(loop.index.type, CODE_BLOCK))
         for number, offset in enumerate(range(0, CODE_BLOCK, _CODES[level])):
@@ -181,6 +182,6 @@ def _plain_number_of(key: Any) -> Any:
 
 # dot(address of u8 codes, address of an s8 query, width) → int32
 # sort_key(float32) → int64 that sorts as it, its lower half 0; number_of(key) → the float32
-dot, sort_key, number_of = (
-    (_plain_dot, _plain_sort_key, _plain_number_of) if config.DISABLE_JIT else (_dot, _sort_key, _number_of)
-)
+dot: Any = _plain_dot if config.DISABLE_JIT else _dot
+sort_key: Any = _plain_sort_key if config.DISABLE_JIT else _sort_key
+number_of: Any = _plain_number_of if config.DISABLE_JIT else _number_of

@@ -261,9 +261,7 @@ class ColumnMirror:
             quantizer = self._trained()
         self.codes = Codes.empty(quantizer, options.dim, len(self.vectors))
         self._fill_codes(0, workers)
-        self.state = replace(
-            self.state, trainings=self.state.trainings + 1, trained_rows=self.state.live, outliers=0
-        )
+        self.state = replace(self.state, trainings=self.state.trainings + 1, trained_rows=self.state.live, outliers=0)
 
     def _trained(self) -> Quantizer:
         live = self.present().live_slots
@@ -302,9 +300,7 @@ class ColumnMirror:
         if drifted:
             self._train(workers)
 
-    def _link(
-        self, first: int, live: NDArray[np.bool_], workers: Workers, progress: Callable[[int], None]
-    ) -> None:
+    def _link(self, first: int, live: NDArray[np.bool_], workers: Workers, progress: Callable[[int], None]) -> None:
         """Link the slots from `first` on, those that are `live`."""
         from vecdb.index.graph import Linker
 
@@ -325,9 +321,7 @@ class ColumnMirror:
             linker.step()
             progress(linker.next_slot - first)
         layer, node = linker.entry_point
-        self.state = replace(
-            self.state, linked=True, upper=linker.entries, entry_layer=layer, entry_node=node
-        )
+        self.state = replace(self.state, linked=True, upper=linker.entries, entry_layer=layer, entry_node=node)
 
 
 def links_per_block(options: Vector) -> int:

@@ -200,7 +200,9 @@ def _read_vectors(records: Records, mirror: ColumnMirror, where: _Place, first: 
     per_block = vectors_per_block(mirror.column)
     for number, slots in _blocks_of(first, stop, per_block):
         low = max(first, slots.start)
-        mirror.vectors[low : slots.stop] = _vector_block(records, where, number)[low - slots.start :][: slots.stop - low]
+        mirror.vectors[low : slots.stop] = _vector_block(records, where, number)[low - slots.start :][
+            : slots.stop - low
+        ]
 
 
 def _read_codes(records: Records, mirror: ColumnMirror, where: _Place, first: int, stop: int) -> None:

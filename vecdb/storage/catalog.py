@@ -110,10 +110,7 @@ def write_schema(writes: PendingWrites, schema: Schema) -> None:
 
 
 def write_counters(writes: PendingWrites, table: int, state: TableState) -> None:
-    columns = {
-        str(number): list(astuple(item))
-        for number, item in state.columns.items()
-    }
+    columns = {str(number): list(astuple(item)) for number, item in state.columns.items()}
     counters = [state.slots, state.rows, state.next_id, state.text_ids, columns]
     writes.put(Space.CATALOG, keys.counters(table), pack(counters))
 
