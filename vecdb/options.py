@@ -119,7 +119,7 @@ class Vector:
     @property
     def capacity(self) -> int:
         """The most neighbours of a row on the base layer; only then are they pruned."""
-        return 3 * self.m
+        return 5 * self.m // 2
 
 
 def _plain_int(value: object) -> object:

@@ -118,7 +118,7 @@ def alarms() -> Iterator[None]:
 @pytest.mark.usefixtures("alarms")
 @swallowed_interrupts
 def test_ctrl_c_at_any_moment(db: vecdb.Database, two: tuple[vecdb.Table, vecdb.Table]) -> None:
-    moments = np.random.default_rng(3).uniform(0.0005, 0.12, size=60)
+    moments = np.random.default_rng(3).uniform(0.0005, 0.05, size=60)
     before = state(db)
     interrupted = 0
     for moment in moments:

@@ -36,7 +36,7 @@ def test_a_beam_finds_what_the_plain_one_finds(rng: np.random.Generator, metric:
     mirror.remove(np.flatnonzero(rng.random(1500) < dead))
     version = mirror.present()
     live = set(version.live_slots.tolist())
-    lists = [[int(node) for node in record[2:] if node >= 0] for record in version.links.gather().reshape(-1, 20)]
+    lists = [[int(node) for node in record[2:] if node >= 0] for record in version.links.gather().reshape(-1, 17)]
     upper = version.upper.gather().reshape(-1, 8)
     for query in rng.normal(size=(30, 8)).astype(np.float32):
         far = distances(vectors, query, metric)

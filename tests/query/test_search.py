@@ -212,18 +212,23 @@ def test_bad_arguments(db: vecdb.Database, arguments: dict[str, Any], error: typ
     assert table.search([1, 0], k=cast(int, np.int64(1)), ef=cast(int, np.int64(5))).ids == [1]
 
 
-def test_a_graph_is_the_same_however_its_rows_came(db: vecdb.Database, rng: np.random.Generator) -> None:
-    vectors = rng.normal(size=(2500, 8)).astype(np.float32)
-    whole, parts = db.create_table("whole", dim=8), db.create_table("parts", dim=8)
-    whole.insert(range(2500), vectors)
-    for start, stop in [(0, 1500), (1500, 1501), (1501, 2400), (2400, 2500)]:
-        parts.insert(range(start, stop), vectors[start:stop])
-    with db._view() as view:
-        a, b = (view.find_table(name) for name in ("whole", "parts"))
-        first, second = view.column(a, a.schema.columns[0]), view.column(b, b.schema.columns[0])
-        assert first.state == second.state
-        np.testing.assert_array_equal(first.links.gather(), second.links.gather())
-        np.testing.assert_array_equal(first.upper.gather(), second.upper.gather())
+def test_a_graph_does_not_depend_on_threads(
+    db: vecdb.Database, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = rng.normal(size=(4000, 24)).astype(np.float32)
+    versions = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr("vecdb.mirror.column.usable_cores", lambda threads=threads: threads)
+        table = db.create_table(f"threads {threads}", dim=24)
+        for start, stop in [(0, 1500), (1500, 1501), (1501, 1510), (1510, 4000)]:
+            table.insert(range(start, stop), vectors[start:stop])
+        with db._view() as view:
+            found = view.find_table(table.name)
+            versions.append(view.column(found, found.schema.columns[0]))
+    for version in versions[1:]:
+        assert version.state == versions[0].state
+        np.testing.assert_array_equal(version.links.gather(), versions[0].links.gather())
+        np.testing.assert_array_equal(version.upper.gather(), versions[0].upper.gather())
 
 
 @pytest.mark.parametrize("metric", METRICS)

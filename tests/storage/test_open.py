@@ -26,8 +26,8 @@ def filled(tmp_path: Path) -> Path:
     """A file with a graph; tests damage it, so it is not checked at the end."""
     place = tmp_path / "filled.vecdb"
     with vecdb.connect(place) as db:
-        table = db.create_table("t", dim=8)
-        table.insert(range(1200), np.random.default_rng(0).normal(size=(1200, 8)), [{"text": "x" * 50}] * 1200)
+        table = db.create_table("t", dim=16)
+        table.insert(range(1200), np.random.default_rng(0).normal(size=(1200, 16)), [{"text": "x" * 50}] * 1200)
     return place
 
 
@@ -165,42 +165,50 @@ def test_a_flipped_bit_in_a_record_is_named(filled: Path) -> None:
 @pytest.mark.parametrize(
     ("space", "payload", "message"),
     [
-        (Space.LINKS, struct.pack("<34i", *[2**31 - 1] * 34) * 29, "link to nowhere"),
-        (Space.LINKS, struct.pack("<34i", *[-2] * 34) * 29, "link to nowhere"),
+        (Space.LINKS, struct.pack("<42i", *[2**31 - 1] * 42) * 24, "link to nowhere"),
+        (Space.LINKS, struct.pack("<42i", *[-2] * 42) * 24, "link to nowhere"),
         (Space.LINKS, b"short", "wrong length"),
         (Space.UPPER, struct.pack("<18i", *[1000] * 18) * 56, "link to nowhere"),
         (Space.UPPER, struct.pack("<18i", *[-1] * 18) * 56, "layer below"),
         (Space.LIVE, bytes(1024), "counters"),
         (Space.LIVE, b"\xff" * 1024, "counters"),
         (Space.VECTORS, b"", "wrong length"),
+        (Space.CODES, b"", "wrong length"),
+        ("quantizer", b"", "wrong length"),
+        ("quantizer", struct.pack("<d16f", 0.0, *[1.0] * 16), "numbers"),
+        ("quantizer", struct.pack("<d16f", 1.0, *[float("nan")] * 16), "numbers"),
     ],
-    ids=range(8),
+    ids=range(12),
 )
-def test_hostile_blocks_never_reach_a_kernel(filled: Path, space: Space, payload: bytes, message: str) -> None:
-    change_record(filled, space, keys.block(1, 1, 0), payload)
+def test_hostile_blocks_never_reach_a_kernel(filled: Path, space: Space | str, payload: bytes, message: str) -> None:
+    if isinstance(space, Space):
+        change_record(filled, space, keys.block(1, 1, 0), payload)
+    else:
+        change_record(filled, Space.CODES, keys.block(1, 1, keys.QUANTIZER), payload)
     with vecdb.connect(filled) as db:
         table = db.table("t")
         assert table.get(3) is not None
         with pytest.raises(vecdb.CorruptionError, match=message) as caught:
-            table.search(np.ones(8))
+            table.search(np.ones(16))
         assert "table 't', column 'vector'" in str(caught.value)
         with pytest.raises(vecdb.CorruptionError):
-            table.insert("x", np.ones(8))
+            table.insert("x", np.ones(16))
 
 
 @pytest.mark.parametrize(
     "counters",
     [
-        [10**12, 1, 1, 0, {"1": [0, False, 0, -1, -1]}],
-        [1200, 1200, 1, 0, {"1": [1200, True, 80, 1, 10**9]}],
-        [1200, 1200, 1, 0, {"1": [1200, True, 80, 50, -7]}],
-        [1200, 1201, 1, 0, {"1": [1200, True, 80, 0, 5]}],
+        [10**12, 1, 1, 0, {"1": [0, False, 0, -1, -1, 0, 0, 0]}],
+        [1200, 1200, 1, 0, {"1": [1200, True, 80, 1, 10**9, 1, 1200, 0]}],
+        [1200, 1200, 1, 0, {"1": [1200, True, 80, 50, -7, 1, 1200, 0]}],
+        [1200, 1201, 1, 0, {"1": [1200, True, 80, 0, 5, 1, 1200, 0]}],
+        [1200, 1200, 1, 0, {"1": [1200, True, 80, 1, 5, 0, 1200, 0]}],
         [1200, 1200, 1, 0, {}],
-        [1200, 1200, 1, 0, {"1": ["x"] * 5}],
+        [1200, 1200, 1, 0, {"1": ["x"] * 8}],
         {"a": 1},
         [],
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_hostile_counters(filled: Path, counters: object) -> None:
     change_record(filled, Space.CATALOG, keys.counters(1), pack(counters))
@@ -208,18 +216,20 @@ def test_hostile_counters(filled: Path, counters: object) -> None:
         vecdb.connect(filled)
 
 
-@pytest.mark.parametrize("slots", [2**31 - 1, 5000])
+@pytest.mark.parametrize("slots", [2**30 - 1, 5000])
 def test_counters_that_claim_more_than_there_is(filled: Path, slots: int) -> None:
-    change_record(filled, Space.CATALOG, keys.counters(1), pack([slots, 1200, 1200, 0, {"1": [1200, True, 80, 1, 5]}]))
+    change_record(
+        filled, Space.CATALOG, keys.counters(1), pack([slots, 1200, 1200, 0, {"1": [1200, True, 80, 1, 5, 1, 1200, 0]}])
+    )
     with vecdb.connect(filled) as db, pytest.raises(vecdb.CorruptionError, match="missing"):
-        db.table("t").search(np.ones(8))
+        db.table("t").search(np.ones(16))
 
 
 def test_an_id_that_points_to_another_row(filled: Path) -> None:
     change_record(filled, Space.IDS, keys.row_id(1, 7), (8).to_bytes(4, "big"))
     with vecdb.connect(filled) as db:
         table = db.table("t")
-        for call in (lambda: table.get(7), lambda: table.delete(7), lambda: table.upsert(7, np.ones(8))):
+        for call in (lambda: table.get(7), lambda: table.delete(7), lambda: table.upsert(7, np.ones(16))):
             with pytest.raises(vecdb.CorruptionError, match="another row"):
                 call()
 
@@ -227,9 +237,9 @@ def test_an_id_that_points_to_another_row(filled: Path) -> None:
 def test_readonly(filled: Path, tmp_path: Path) -> None:
     with vecdb.connect(filled, readonly=True) as db:
         table = db.table("t")
-        assert len(table.search(np.ones(8))) == 10
+        assert len(table.search(np.ones(16))) == 10
         for write in (
-            lambda: table.insert("x", np.ones(8)),
+            lambda: table.insert("x", np.ones(16)),
             lambda: table.delete(3),
             lambda: db.create_table("u", dim=2),
             lambda: db.transaction().__enter__(),
@@ -239,8 +249,8 @@ def test_readonly(filled: Path, tmp_path: Path) -> None:
         with pytest.raises(vecdb.ReadOnlyError, match="close that handle"):
             vecdb.connect(filled)
     with vecdb.connect(filled) as db, vecdb.connect(filled, readonly=True) as reader:
-        db.table("t").insert("x", np.ones(8))
-        assert reader.table("t").search(np.ones(8), k=1).ids == ["x"]
+        db.table("t").insert("x", np.ones(16))
+        assert reader.table("t").search(np.ones(16), k=1).ids == ["x"]
         with pytest.raises(vecdb.ReadOnlyError):
             reader.table("t").delete("x")
 

@@ -10,17 +10,22 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vecdb.errors import ProgrammingError
 from vecdb.index.exact import Nearest
 from vecdb.index.levels import draw_levels
 from vecdb.index.quantizer import Quantizer
 from vecdb.index.threads import Workers
-from vecdb.kernels import build
-from vecdb.kernels import graph as kernel
-from vecdb.kernels.graph import LAYER, SLOT, UPPER
-from vecdb.kernels.memory import Struct, address_of
-from vecdb.kernels.search import search as search_kernel
 from vecdb.options import Metric, Vector
 from vecdb.storage.catalog import ColumnState
+
+try:
+    from vecdb.kernels import build
+    from vecdb.kernels import graph as kernel
+    from vecdb.kernels.graph import LAYER, SLOT, UPPER
+    from vecdb.kernels.memory import Struct, address_of
+    from vecdb.kernels.search import search as search_kernel
+except ValueError as error:  # VECDB_SIMD names what this machine lacks
+    raise ProgrammingError(str(error)) from error
 
 _METRICS: Final = {"l2": kernel.L2, "ip": kernel.IP, "cosine": kernel.COSINE}
 _BATCH: Final = 1024  # rows linked together: they are compared with each other, so that more would cost more
@@ -83,8 +88,9 @@ def make_graph(
 
 
 def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int) -> Nearest:
-    """The k nearest live slots to each query (n, dim), C-contiguous, by a beam of `ef` on the base layer."""
+    """The k nearest live slots to each query (n, dim), by a beam of `ef` on the base layer."""
     state = graph.state
+    queries = np.ascontiguousarray(queries)
     beam = max(ef, k)
     # Dead rows take places in the pool, so that it must be longer where many are dead.
     pool = int(1.25 * beam * graph.slots / max(state.live, 1)) + 64

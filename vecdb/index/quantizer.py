@@ -20,9 +20,10 @@ Float32 = NDArray[np.float32]
 TRAINING_ROWS = 20_000
 CODE_BLOCK = 64  # codes of a row are padded to a multiple of it, as kernels want it
 _CLIPPED = 0.0005  # share of the numbers that training leaves outside the range
+_TAIL = 4.0  # times what 95 % of the numbers reach is the farthest range: a few rows far off must not coarsen all codes
 _TOP = 127
-_ZERO = 128
-_MOST_CLIPPED = 0.02  # share of a row's numbers outside the range, from which the row counts as an outlier
+ZERO_CODE = 128  # of the mean; padding too, which so adds nothing to any distance
+_MOST_CLIPPED = 0.05  # share of a row's numbers outside the range, above which the row is an outlier
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +39,11 @@ class Quantizer:
         sample = _directions(vectors, metric)
         mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = np.abs(sample - mean).ravel()
-        inside = min(len(spread) - 1, int(len(spread) * (1 - _CLIPPED)))
-        top = float(np.partition(spread, inside)[inside]) or float(spread.max())
+        spread.sort()
+        top = float(spread[min(len(spread) - 1, int(len(spread) * (1 - _CLIPPED)))])
+        if metric != "ip":  # where the longest rows are the nearest
+            top = min(top, _TAIL * float(spread[int(len(spread) * 0.95)]))
+        top = top or float(spread[-1])
         return cls(mean, max(top / _TOP, float(np.finfo(np.float32).tiny)))
 
     @cached_property
@@ -68,10 +72,11 @@ class Quantizer:
             weights[:] = steps @ (self.mean * np.float32(-2.0 / self.step))
         else:
             weights[:] = np.einsum("ij,ij->i", steps, steps)
-        steps += _ZERO
+        steps += ZERO_CODE
         codes[:, : steps.shape[1]] = steps
-        codes[:, steps.shape[1] :] = 0
-        return outside > _MOST_CLIPPED * steps.shape[1]
+        codes[:, steps.shape[1] :] = ZERO_CODE
+        outliers: NDArray[np.bool_] = outside > max(2.0, _MOST_CLIPPED * steps.shape[1])
+        return outliers
 
 
 def inverse_lengths(vectors: Float32) -> Float32:

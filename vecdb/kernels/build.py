@@ -259,7 +259,7 @@ def _tree_links(graph: Any, node: Any) -> Any:
 def _find_parent(graph: Any, chosen: Any, first: Any, limit: Any, adopted: Any) -> Any:
     """The first of a row's chosen neighbours that was in the graph before the batch and has a link to spare for the
     tree; where none has, another node, which takes the place of the last chosen."""
-    last = np.int64(0)
+    last: Any = np.int64(0)
     known: Any = np.int64(NO_NODE)
     for i in range(limit):
         other = get_i32(chosen, i)

@@ -15,17 +15,21 @@ from typing import Any, Final
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
+from numba.core import config as numba_config
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 BYTES = I8.as_pointer()
 
+_SETTINGS: Any = numba_config
+PLAIN: Final = bool(_SETTINGS.DISABLE_JIT)  # kernels run as plain Python
+
 
 def address_of(array: NDArray[Any]) -> Any:
     """What kernels take for a C-contiguous array; valid while the array is."""
-    return np.ravel(array) if config.DISABLE_JIT else array.ctypes.data
+    return np.ravel(array) if PLAIN else array.ctypes.data
 
 
 class Struct:
@@ -37,7 +41,7 @@ class Struct:
         self._items = [np.ravel(item) if isinstance(item, np.ndarray) else item for item in items]
         numbers = [item.ctypes.data if isinstance(item, np.ndarray) else item for item in items]
         self._numbers = np.array(numbers, np.int64)
-        self.address: Any = self._items if config.DISABLE_JIT else int(self._numbers.ctypes.data)
+        self.address: Any = self._items if PLAIN else int(self._numbers.ctypes.data)
 
 
 def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
@@ -143,7 +147,7 @@ _PLAIN: Final[dict[str, Callable[..., Any]]] = {
 
 
 def _choose(name: str) -> Any:
-    if not config.DISABLE_JIT:
+    if not PLAIN:
         return _COMPILED[name]
     return _PLAIN.get(name, _plain_set if name.startswith("set") else _plain_get)
 

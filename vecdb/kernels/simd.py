@@ -21,10 +21,10 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from vecdb.kernels.memory import I8, I32, I64, declare, pointer
+from vecdb.kernels.memory import I8, I32, I64, PLAIN, declare, pointer
 
 CODE_BLOCK: Final = 64  # codes of a row are padded to a multiple of it
 
@@ -182,6 +182,6 @@ def _plain_number_of(key: Any) -> Any:
 
 # dot(address of u8 codes, address of an s8 query, width) → int32
 # sort_key(float32) → int64 that sorts as it, its lower half 0; number_of(key) → the float32
-dot: Any = _plain_dot if config.DISABLE_JIT else _dot
-sort_key: Any = _plain_sort_key if config.DISABLE_JIT else _sort_key
-number_of: Any = _plain_number_of if config.DISABLE_JIT else _number_of
+dot: Any = _plain_dot if PLAIN else _dot
+sort_key: Any = _plain_sort_key if PLAIN else _sort_key
+number_of: Any = _plain_number_of if PLAIN else _number_of

@@ -112,14 +112,14 @@ class ColumnVersion:
 class ColumnMirror:
     """The newest version of a column, and what the holder of the writer's turn makes of it."""
 
-    def __init__(self, column: Column, state: ColumnState, slots: int) -> None:
-        """Blocks and vectors of undefined content, for the loader to fill."""
+    def __init__(self, column: Column, state: ColumnState, slots: int, quantizer: Quantizer | None = None) -> None:
+        """Blocks, vectors and codes of undefined content, for the loader to fill."""
         options = column.options
         self.column = column
         self.state = state
         self.slots = slots
         self.vectors: Float32 = flat((max(slots + slots // 16, 64), options.dim), np.float32)
-        self.codes: Codes | None = None
+        self.codes = Codes.empty(quantizer, options.dim, len(self.vectors)) if state.linked else None
         links = (links_per_block(options), RECORD_HEAD + options.capacity)
         upper = (upper_per_block(options), RECORD_HEAD + options.m)
         linked = slots if state.linked else 0

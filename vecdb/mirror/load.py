@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.errors import CorruptionError
-from vecdb.index.quantizer import Quantizer, inverse_lengths
+from vecdb.index.quantizer import ZERO_CODE, Quantizer, inverse_lengths
 from vecdb.mirror.blocks import BlocksView
 from vecdb.mirror.column import (
     LIVE_SLOTS,
@@ -38,7 +38,7 @@ def load_column(records: Records, schema: Schema, column: Column, state: ColumnS
     """The column of the version that `records` reads."""
     where = _Place(schema, column)
     _check_size(records, where, state, slots)
-    mirror = ColumnMirror(column, state, slots)
+    mirror = ColumnMirror(column, state, slots, _read_quantizer(records, where) if state.linked else None)
     _read_vectors(records, mirror, where, 0, slots)
     _read_codes(records, mirror, where, 0, slots)
     for space, blocks in mirror.blocks.items():
@@ -108,7 +108,9 @@ def follow(
         old, trainings = mirror.slots, mirror.state.trainings
         mirror.resize(state, slots)
         _read_vectors(records, mirror, where, old, slots)
-        _read_codes(records, mirror, where, old if trainings == state.trainings else 0, slots)
+        if trainings != state.trainings:
+            mirror.codes = None
+        _read_codes(records, mirror, where, old, slots)
         for space, blocks in mirror.blocks.items():
             for number in changes.get(space, ()):
                 blocks.own(int(number))[:] = _read_block(records, mirror, where, space, int(number))
@@ -206,13 +208,12 @@ def _read_vectors(records: Records, mirror: ColumnMirror, where: _Place, first: 
 
 
 def _read_codes(records: Records, mirror: ColumnMirror, where: _Place, first: int, stop: int) -> None:
-    """Codes of the slots `first` to `stop`, of which the mirror has room; all of them where it has none yet."""
+    """Codes of the slots `first` to `stop`; of all up to there where the mirror has none yet."""
     if not mirror.state.linked:
         return
     options = mirror.column.options
-    if mirror.codes is None or first == 0:
-        quantizer = _read_quantizer(records, where) if options.quantization == "u8" else None
-        mirror.codes = Codes.empty(quantizer, options.dim, len(mirror.vectors))
+    if mirror.codes is None:
+        mirror.codes = Codes.empty(_read_quantizer(records, where), options.dim, len(mirror.vectors))
         first = 0
     if mirror.codes.quantizer is None:
         mirror.codes.weights[first:stop] = inverse_lengths(mirror.vectors[first:stop])
@@ -226,10 +227,13 @@ def _read_codes(records: Records, mirror: ColumnMirror, where: _Place, first: in
         block = np.frombuffer(payload, record)[low - slots.start : slots.stop - slots.start]
         mirror.codes.weights[low : slots.stop] = block["weight"]
         mirror.codes.codes[low : slots.stop, : options.dim] = block["codes"]
-        mirror.codes.codes[low : slots.stop, options.dim :] = 0
+        mirror.codes.codes[low : slots.stop, options.dim :] = ZERO_CODE
 
 
-def _read_quantizer(records: Records, where: _Place) -> Quantizer:
+def _read_quantizer(records: Records, where: _Place) -> Quantizer | None:
+    """The quantizer of a column with a graph; None where its walks compare vectors."""
+    if where.column.options.quantization == "none":
+        return None
     payload = records.get(Space.CODES, where.key(keys.QUANTIZER))
     dim = where.column.options.dim
     if payload is None or len(payload) != 8 + 4 * dim:
