@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -242,17 +241,14 @@ class Database:
             raise ReadOnlyError(f"{self.path} was opened with readonly=True")
         return Writer(self._mirror, self._timeout, sync=self._sync)
 
-    @contextmanager
-    def _view(self) -> Iterator[View]:
-        """What this thread reads: its own transaction, or the newest commit."""
+    def _view(self) -> View:
+        """What this thread reads, for a `with` block: its own transaction, or the newest commit."""
         self._check_open()
         writer = self._transactions.writer
-        if writer is not None:
-            writer.check_whole()
-            yield writer
-        else:
-            with self._mirror.view() as view:
-                yield view
+        if writer is None:
+            return self._mirror.view()
+        writer.check_whole()
+        return writer
 
     def _write(self, statement: Callable[[Writer], Result]) -> Result:
         """Run a statement in this thread's transaction, or in one of its own."""

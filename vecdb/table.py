@@ -108,7 +108,8 @@ class Table:
     ) -> Row | list[Row | None] | None:
         """The row of an id, or None; for many ids a list of them in the same order."""
         given = check_ids([ids] if is_id(ids) else ids)
-        with self._reading() as (view, table):
+        with self._database._view() as view:
+            table = self._resolve(view)
             wanted = fetch.check_wanted(fields)
             rows = [fetch.get(view, table, identifier, wanted, vectors) for identifier in given]
         return rows[0] if is_id(ids) else rows
@@ -118,8 +119,8 @@ class Table:
 
     def count(self) -> int:
         """How many rows there are."""
-        with self._reading() as (_, table):
-            return table.state.rows
+        with self._database._view() as view:
+            return self._resolve(view).state.rows
 
     def __len__(self) -> int:
         return self.count()
@@ -129,7 +130,8 @@ class Table:
 
         In a transaction, its own rows are among them, and the scan must end before its next write.
         """
-        with self._reading() as (view, table):
+        with self._database._view() as view:
+            table = self._resolve(view)
             wanted = fetch.check_wanted(fields)
             rows = fetch.scan(view, table, wanted, vectors)
             if not isinstance(view, CommittedView):
@@ -165,7 +167,8 @@ class Table:
         column where the table has several.
         """
         most, beam = check_k(k), check_ef(ef)
-        with self._reading() as (view, table):
+        with self._database._view() as view:
+            table = self._resolve(view)
             place = find_column(table.schema, column)
             return search(
                 view,
@@ -212,13 +215,15 @@ class Table:
     @property
     def vectors(self) -> dict[str, Vector]:
         """The vector columns."""
-        with self._reading() as (_, table):
+        with self._database._view() as view:
+            table = self._resolve(view)
             return {column.name: column.options for column in table.schema.columns}
 
     @property
     def fields(self) -> dict[str, str]:
         """The declared fields and the names of their types."""
-        with self._reading() as (_, table):
+        with self._database._view() as view:
+            table = self._resolve(view)
             return {field.name: field.type for field in table.schema.fields}
 
     def __repr__(self) -> str:

@@ -7,15 +7,18 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 
 from vecdb.errors import InternalError, TableNotFoundError
 from vecdb.mirror.column import ColumnMirror, ColumnVersion
 from vecdb.mirror.load import Stored, follow, load_column, memory_of, read_vector, stored_column
 from vecdb.storage.catalog import Column, Table, read_tables
+from vecdb.storage import keys
 from vecdb.storage.changes import read_block_changes
 from vecdb.storage.environment import Environment, ReadTransaction
-from vecdb.storage.header import State, read_state
+from vecdb.storage.header import State, read_state, seal_state
+from vecdb.storage.keys import Space
 from vecdb.storage.view import Records
 
 Place = tuple[int, int]  # (table, column)
@@ -32,8 +35,19 @@ class Version:
     columns: dict[Place, ColumnVersion] = field(default_factory=dict)
 
 
+    @cached_property
+    def sealed_state(self) -> bytes:
+        return seal_state(self.state)
+
 class View(ABC):
-    """One version as a call sees it: records from the file, vector columns from the mirror."""
+    """One version as a call sees it: records from the file, vector columns from the mirror. A call's `with` block."""
+
+    def __enter__(self) -> View:
+        return self
+
+    @abstractmethod
+    def __exit__(self, *exception: object) -> None:
+        """The call is over."""
 
     @property
     @abstractmethod
@@ -95,9 +109,6 @@ class CommittedView(View):
     def close(self) -> None:
         self.reader.close()
 
-    def __enter__(self) -> CommittedView:
-        return self
-
     def __exit__(self, *exception: object) -> None:
         self.close()
 
@@ -152,9 +163,8 @@ class Mirror:
 
     def _match(self, reader: ReadTransaction) -> Version | None:
         """The version that `reader` reads; None when a newer one was published since the reader began."""
-        state = read_state(reader)
         for version in (self.newest, self._offered, self.newest):
-            if version is not None and version.state == state:
+            if version is not None and reader.holds(Space.HEADER, keys.STATE, version.sealed_state):
                 return version
         with self._lock:
             if state == self.newest.state:
@@ -165,6 +175,7 @@ class Mirror:
             return self.newest
 
     def _follow(self, reader: ReadTransaction, state: State) -> None:
+        state = read_state(reader)
         """Another process committed: take over what it changed, or start anew where the log does not reach."""
         tables = read_tables(reader)
         changes = read_block_changes(reader, self.newest.state.version, state.version)

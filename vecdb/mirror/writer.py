@@ -52,6 +52,9 @@ class Writer(View):
     # Reading one's own writes
 
     @property
+    def __exit__(self, *exception: object) -> None:
+        """The transaction goes on after a call that reads in it."""
+
     def records(self) -> PendingWrites:
         return self._records
 
