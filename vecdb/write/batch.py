@@ -18,6 +18,8 @@ from vecdb.storage.rows import Id
 
 Float32 = NDArray[np.float32]
 
+_LEAST_SQUARE, _MOST_SQUARE = 1e-30, 1e30  # of lengths that are far from MIN_NORM and MAX_NORM, however rounded
+
 
 class ColumnVectors(NamedTuple):
     """Vectors of a column for the rows of a batch, rounded to the column's dtype."""
@@ -112,6 +114,9 @@ def check_ids(ids: object) -> list[Id]:
 
 def check_query(column: Column, query: object) -> Float32:
     """A query as (1, dim) float32."""
+    plain = _as_plain(column, query)
+    if plain is not None:
+        return plain
     if query is None:
         raise VectorError("the query is None; it must be a vector")
     return _to_matrix(column, [query], lambda _: "the query", np.dtype(np.float32)).values
@@ -191,6 +196,14 @@ def read_vectors(schema: Schema, vectors: object, ids: list[Id], *, single: bool
 def absent(column: Column, rows: int) -> ColumnVectors:
     """No vector in any row."""
     return ColumnVectors(np.zeros((rows, column.options.dim), np.float32), np.zeros(rows, np.bool_))
+
+
+def _as_plain(column: Column, vector: object) -> Float32 | None:
+    """A vector as (1, dim) float32 where one look tells that it is right, as it does of most; None of others."""
+    if type(vector) is not np.ndarray or vector.dtype.char not in "fd" or vector.shape != (column.options.dim,):
+        return None
+    square = float(np.vdot(vector, vector))  # of NaN, infinity or zeros it is not between these
+    return vector.astype(np.float32)[None] if _LEAST_SQUARE < square < _MOST_SQUARE else None
 
 
 def _to_matrix(column: Column, rows: Any, name: Callable[[int], str], dtype: np.dtype[Any]) -> ColumnVectors:
