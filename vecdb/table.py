@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -17,7 +16,7 @@ from vecdb.options import Vector
 from vecdb.progress import Progress, reporting
 from vecdb.query import fetch
 from vecdb.query.results import BatchHits, Hits, Row
-from vecdb.query.search import check_count, check_ef, check_k, search, search_batch, usable_cores
+from vecdb.query.search import check_ef, check_k, choose_threads, search, search_batch
 from vecdb.storage import catalog
 from vecdb.storage.rows import Id
 from vecdb.write import statements
@@ -195,18 +194,20 @@ class Table:
     ) -> BatchHits:
         """The rows nearest to each of many queries (n, dim), searched on `threads` threads, by default all cores."""
         most, beam = check_k(k), check_ef(ef)
-        wanted = 0 if threads is None else check_count(threads, "threads")
-        with self._reading() as (view, table):
+        with self._database._view() as view:
+            table = self._resolve(view)
             place = find_column(table.schema, column)
-            workers = wanted or usable_cores()
+            matrix = check_queries(place, queries)
+            workers = choose_threads(threads, len(matrix))
             return search_batch(
                 view,
                 table,
                 place,
-                check_queries(place, queries),
+                matrix,
                 most,
                 ef=beam,
                 use_exact=exact,
+                threads=workers,
                 executor=self._database._executor(workers) if workers > 1 else None,
             )
 
@@ -237,11 +238,6 @@ class Table:
         if table is None:
             raise TableNotFoundError(f"the table {self.name!r} was dropped, or its creation was rolled back")
         return table
-
-    @contextmanager
-    def _reading(self) -> Iterator[tuple[View, catalog.Table]]:
-        with self._database._view() as view:
-            yield view, self._resolve(view)
 
     def _write_rows(
         self, statement: Statement, ids: object, vectors: object, fields: object, progress: Progress

@@ -12,9 +12,10 @@ from itertools import count
 
 from vecdb.errors import InternalError, TableNotFoundError
 from vecdb.mirror.column import ColumnMirror, ColumnVersion
+from vecdb.mirror.ids import Ids, SlotIds, Slots, read_ids
 from vecdb.mirror.load import Stored, follow, load_column, memory_of, read_vector, stored_column
-from vecdb.storage.catalog import Column, Table, read_tables
 from vecdb.storage import keys
+from vecdb.storage.catalog import Column, Table, read_tables
 from vecdb.storage.changes import read_block_changes
 from vecdb.storage.environment import Environment, ReadTransaction
 from vecdb.storage.header import State, read_state, seal_state
@@ -34,10 +35,10 @@ class Version:
     tables: Mapping[int, Table]
     columns: dict[Place, ColumnVersion] = field(default_factory=dict)
 
-
     @cached_property
     def sealed_state(self) -> bytes:
         return seal_state(self.state)
+
 
 class View(ABC):
     """One version as a call sees it: records from the file, vector columns from the mirror. A call's `with` block."""
@@ -65,6 +66,10 @@ class View(ABC):
     @abstractmethod
     def column(self, table: Table, column: Column) -> ColumnVersion:
         """The column as this version has it, loaded if it is not in memory."""
+
+    @abstractmethod
+    def ids(self, table: Table, slots: Slots) -> Ids:
+        """The ids of slots that have rows."""
 
     @abstractmethod
     def vector(self, table: Table, column: Column, slot: int) -> Stored:
@@ -103,6 +108,9 @@ class CommittedView(View):
     def column(self, table: Table, column: Column) -> ColumnVersion:
         return self._mirror.column(self.reader, self.version, table, column)
 
+    def ids(self, table: Table, slots: Slots) -> Ids:
+        return self._mirror.ids(self.reader, table, slots)
+
     def vector(self, table: Table, column: Column, slot: int) -> Stored:
         return read_vector(self.reader, table.schema, column, slot)
 
@@ -126,10 +134,11 @@ class Mirror:
     """
 
     def __init__(self, environment: Environment, memory: int) -> None:
-        """`memory` is the most bytes of columns to keep."""
+        """`memory` is the most bytes of columns and ids to keep."""
         self.environment = environment
         self.memory = memory
         self.columns: dict[Place, ColumnMirror] = {}
+        self._ids: dict[int, SlotIds] = {}  # of tables that have a column in memory
         self._used: dict[Place, int] = {}  # when a column was last asked for, by a count of such calls
         self._calls = count()
         self._lock = threading.RLock()
@@ -166,6 +175,7 @@ class Mirror:
         for version in (self.newest, self._offered, self.newest):
             if version is not None and reader.holds(Space.HEADER, keys.STATE, version.sealed_state):
                 return version
+        state = read_state(reader)
         with self._lock:
             if state == self.newest.state:
                 return self.newest
@@ -175,7 +185,6 @@ class Mirror:
             return self.newest
 
     def _follow(self, reader: ReadTransaction, state: State) -> None:
-        state = read_state(reader)
         """Another process committed: take over what it changed, or start anew where the log does not reach."""
         tables = read_tables(reader)
         changes = read_block_changes(reader, self.newest.state.version, state.version)
@@ -195,6 +204,23 @@ class Mirror:
                     raise
             version.columns[place] = mirror.version
         self.newest = version
+        self._make_room(0)
+
+    def ids(self, reader: ReadTransaction, table: Table, slots: Slots) -> Ids:
+        """Ids of rows that `reader` reads, kept in memory where a column of the table is."""
+        number = table.schema.table
+        known = self._ids.get(number)
+        if known is None:
+            with self._lock:
+                if all(place[0] != number for place in self.columns):
+                    return read_ids(reader, table, slots)
+                known = self._ids.setdefault(number, SlotIds())
+        before = known.nbytes
+        ids = known.find(reader, table, slots)
+        if known.nbytes > before:
+            with self._lock:
+                self._make_room(0)
+        return ids
 
     def column(self, reader: ReadTransaction, version: Version, table: Table, column: Column) -> ColumnVersion:
         """The column of `version`, which `reader` reads. One too large for the memory is left in the file."""
@@ -230,13 +256,22 @@ class Mirror:
         """Drop the columns that were not asked for longest, until `size` more bytes fit; False if they can't."""
         if size > self.memory:
             return False
-        kept = {place: mirror.nbytes for place, mirror in self.columns.items()}
-        for place in sorted(kept, key=lambda place: self._used.get(place, -1)):
-            if sum(kept.values()) + size <= self.memory:
+        self._drop_ids()
+        for place in sorted(self.columns, key=lambda place: self._used.get(place, -1)):
+            if self._nbytes() + size <= self.memory:
                 break
-            del kept[place], self.columns[place]
+            del self.columns[place]
             self.newest.columns.pop(place, None)
+            self._drop_ids()
         return True
+
+    def _nbytes(self) -> int:
+        return sum(mirror.nbytes for mirror in self.columns.values()) + sum(ids.nbytes for ids in self._ids.values())
+
+    def _drop_ids(self) -> None:
+        """Drop the ids of tables that have no column in memory."""
+        tables = {place[0] for place in self.columns}
+        self._ids = {table: ids for table, ids in self._ids.items() if table in tables}
 
     # Writing
 
