@@ -192,7 +192,7 @@ class Mirror:
         for place, mirror in list(self.columns.items()):
             table = tables.get(place[0])
             if changes is None or table is None:
-                del self.columns[place]
+                self._drop(place)
                 continue
             column_state = table.state.columns[place[1]]
             changed = changes.get(place, {})
@@ -200,7 +200,7 @@ class Mirror:
                 try:
                     follow(reader, table.schema, mirror, column_state, table.state.slots, changed)
                 except BaseException:
-                    del self.columns[place]
+                    self._drop(place)
                     raise
             version.columns[place] = mirror.version
         self.newest = version
@@ -256,22 +256,21 @@ class Mirror:
         """Drop the columns that were not asked for longest, until `size` more bytes fit; False if they can't."""
         if size > self.memory:
             return False
-        self._drop_ids()
         for place in sorted(self.columns, key=lambda place: self._used.get(place, -1)):
             if self._nbytes() + size <= self.memory:
                 break
-            del self.columns[place]
+            self._drop(place)
             self.newest.columns.pop(place, None)
-            self._drop_ids()
         return True
 
     def _nbytes(self) -> int:
         return sum(mirror.nbytes for mirror in self.columns.values()) + sum(ids.nbytes for ids in self._ids.values())
 
-    def _drop_ids(self) -> None:
-        """Drop the ids of tables that have no column in memory."""
-        tables = {place[0] for place in self.columns}
-        self._ids = {table: ids for table, ids in self._ids.items() if table in tables}
+    def _drop(self, place: Place) -> None:
+        """Drop a column, and with a table's last one the ids of its rows."""
+        if all(other == place or other[0] != place[0] for other in self.columns):
+            self._ids.pop(place[0], None)
+        self.columns.pop(place, None)
 
     # Writing
 
@@ -285,7 +284,7 @@ class Mirror:
         with self._lock:
             self._offered = None
             for place in places:
-                self.columns.pop(place, None)
+                self._drop(place)
                 self.newest.columns.pop(place, None)
 
     def publish(self, version: Version, written: Mapping[Place, ColumnMirror]) -> None:
@@ -297,7 +296,7 @@ class Mirror:
                     self.columns[place] = mirror
             self._take_over_columns(version)
             for place in [place for place in self.columns if place[0] not in version.tables]:
-                del self.columns[place]
+                self._drop(place)
             self.newest = version
             self._offered = None
             self._make_room(0)

@@ -231,6 +231,8 @@ class Environment:
                     f"{self.path} was written by something that did not wait for its turn; nothing was written"
                 )
             for space, records in changes.items():
+                if not records:
+                    continue
                 cursor = transaction.cursor(self._spaces[space])
                 puts = []
                 for key in sorted(records):

@@ -74,7 +74,8 @@ def read_batch(schema: Schema, ids: object, vectors: object, fields: object, nex
         given = check_ids([ids] if single else ids)
     columns = read_vectors(schema, vectors, given, single=single)
     for column in schema.columns:
-        columns.setdefault(column.number, absent(column, len(given)))
+        if column.number not in columns:
+            columns[column.number] = absent(column, len(given))
     rows: Iterator[Any] = iter([fields]) if single else rows_of(fields, len(given))
     values, extras = [], []
     for identifier, row in zip(given, rows, strict=True):
@@ -182,6 +183,10 @@ def read_vectors(schema: Schema, vectors: object, ids: list[Id], *, single: bool
     result = {}
     for name, value in by_name.items():
         column = find_column(schema, name)
+        plain = _as_plain(column, value) if single and column.options.dtype == "float32" else None
+        if plain is not None:
+            result[column.number] = ColumnVectors(plain, np.ones(1, np.bool_))
+            continue
         rows = [value] if single else [None] * len(ids) if value is None else value
         result[column.number] = _to_matrix(
             column, rows, lambda row: f"row {ids[row]!r}" if row < len(ids) else f"row {row}", vector_dtype(column)
