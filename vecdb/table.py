@@ -192,7 +192,8 @@ class Table:
         exact: bool = False,
         threads: int | None = None,
     ) -> BatchHits:
-        """The rows nearest to each of many queries (n, dim), searched on `threads` threads, by default all cores."""
+        """The rows nearest to each of many queries (n, dim), searched on `threads` threads, by default on all cores
+        where there are more than a few queries."""
         most, beam = check_k(k), check_ef(ef)
         with self._database._view() as view:
             table = self._resolve(view)

@@ -117,7 +117,7 @@ def check_query(column: Column, query: object) -> Float32:
     """A query as (1, dim) float32."""
     plain = _as_plain(column, query)
     if plain is not None:
-        return plain
+        return plain[None]
     if query is None:
         raise VectorError("the query is None; it must be a vector")
     return _to_matrix(column, [query], lambda _: "the query", np.dtype(np.float32)).values
@@ -125,6 +125,9 @@ def check_query(column: Column, query: object) -> Float32:
 
 def check_queries(column: Column, queries: object) -> Float32:
     """Queries as (n, dim) float32."""
+    plain = _as_plain(column, queries, rank=2)
+    if plain is not None:
+        return plain
     matrix, present = _to_matrix(column, queries, lambda row: f"query {row}", np.dtype(np.float32))
     if not present.all():
         raise VectorError(f"query {int(np.flatnonzero(~present)[0])} is None; it must be a vector")
@@ -185,7 +188,7 @@ def read_vectors(schema: Schema, vectors: object, ids: list[Id], *, single: bool
         column = find_column(schema, name)
         plain = _as_plain(column, value) if single and column.options.dtype == "float32" else None
         if plain is not None:
-            result[column.number] = ColumnVectors(plain, np.ones(1, np.bool_))
+            result[column.number] = ColumnVectors(plain[None], np.ones(1, np.bool_))
             continue
         rows = [value] if single else [None] * len(ids) if value is None else value
         result[column.number] = _to_matrix(
@@ -203,12 +206,19 @@ def absent(column: Column, rows: int) -> ColumnVectors:
     return ColumnVectors(np.zeros((rows, column.options.dim), np.float32), np.zeros(rows, np.bool_))
 
 
-def _as_plain(column: Column, vector: object) -> Float32 | None:
-    """A vector as (1, dim) float32 where one look tells that it is right, as it does of most; None of others."""
-    if type(vector) is not np.ndarray or vector.dtype.char not in "fd" or vector.shape != (column.options.dim,):
+def _as_plain(column: Column, given: object, rank: int = 1) -> Float32 | None:
+    """A vector, or a matrix of them, as float32 where one look tells that it is right, as it does of most; or None."""
+    if type(given) is not np.ndarray or given.dtype.char not in "fd" or given.ndim != rank:
         return None
-    square = float(np.vdot(vector, vector))  # of NaN, infinity or zeros it is not between these
-    return vector.astype(np.float32)[None] if _LEAST_SQUARE < square < _MOST_SQUARE else None
+    if given.shape[-1] != column.options.dim or not given.size:
+        return None
+    # Of a vector with NaN or infinity, or of zeros, the square is not between these.
+    if rank == 1:
+        least = most = float(np.vdot(given, given))
+    else:
+        squares = np.einsum("ij,ij->i", given, given)
+        least, most = squares.min(), squares.max()
+    return given.astype(np.float32, order="C") if least > _LEAST_SQUARE and most < _MOST_SQUARE else None
 
 
 def _to_matrix(column: Column, rows: Any, name: Callable[[int], str], dtype: np.dtype[Any]) -> ColumnVectors:
