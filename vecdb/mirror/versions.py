@@ -41,7 +41,7 @@ class Version:
 
 
 class View(ABC):
-    """One version as a call sees it: records from the file, vector columns from the mirror. A call's `with` block."""
+    """One version as a call sees it, in a `with` block: records from the file, vector columns from the mirror."""
 
     def __enter__(self) -> View:
         return self

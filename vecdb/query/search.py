@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 Float32 = NDArray[np.float32]
 
-_MOST_AT_ONCE = 256  # queries of one part of a batch: between parts Ctrl-C is heeded
+# Queries of one part of a batch: fewer are answered before another thread has woken up; between parts Ctrl-C is heeded.
+_LEAST_AT_ONCE, _MOST_AT_ONCE = 8, 256
 _PARTS_OF_A_THREAD = 4  # so that a thread that was held up does not keep the others waiting
-_FEW_QUERIES = 8  # are answered before other threads have woken up
 # Distances that a graph search computes for each place in its beam where all rows live; as many times more as there
 # are dead rows for each live one. Measured at ef = 64 and 128: 14 to 16 on passages, 12 to 14 on patches.
 _COMPARED_PER_EF = 16
@@ -83,7 +83,7 @@ def search_batch(
     slots = np.full((len(queries), k), -1, np.int32)
     distances = np.full((len(queries), k), np.inf, np.float32)
     counts = np.zeros(len(queries), np.int64)
-    at_once = min(_MOST_AT_ONCE, -(-len(queries) // (threads * _PARTS_OF_A_THREAD)) or 1)
+    at_once = min(max(_LEAST_AT_ONCE, -(-len(queries) // (threads * _PARTS_OF_A_THREAD))), _MOST_AT_ONCE)
 
     def answer(first: int) -> None:
         part = slice(first, first + at_once)
@@ -134,7 +134,7 @@ def choose_threads(threads: int | None, queries: int) -> int:
     """Threads for a batch: as many as were asked for, by default all cores where it has many queries."""
     if threads is not None:
         return check_count(threads, "threads")
-    return 1 if queries <= _FEW_QUERIES else usable_cores()
+    return 1 if queries <= _LEAST_AT_ONCE else usable_cores()
 
 
 def usable_cores() -> int:

@@ -136,7 +136,8 @@ class Environment:
             raise StaleHandleError(f"{self.path} is closed; connect again")
 
     def read(self) -> ReadTransaction:
-        """Begin to read the newest commit; busy until told otherwise. Not for a forked child: see `check_usable`."""
+        """Begin to read the newest commit; busy until told otherwise. After a fork the lock may never come free: the
+        caller has asked `check_usable`."""
         deadline = None
         while True:
             with self._lock:
