@@ -57,9 +57,9 @@ def connect(
 
     `durability="full"`: a commit that returned survives a power cut; `"normal"`: the file is never damaged, but the
     last commits may be lost in one. `timeout`: seconds to wait for the writer's turn. `max_size`: most bytes that
-    the file may grow to. `memory`: most bytes of vector columns to keep in memory, by default half of the machine's; a
-    column that does not fit is searched exactly in the file, and is in memory only while it is written. Handles on
-    one file in a process share the `max_size` and the `memory` that the first one set.
+    the file may grow to. `memory`: most bytes of vector columns, and of ids, to keep in memory, by default half of the
+    machine's; a column that does not fit is searched exactly in the file, and is in memory only while it is written.
+    Handles on one file in a process share the `max_size` and the `memory` that the first one set.
 
     Raises DatabaseNotFoundError, NotAVecdbError, FormatVersionError, CorruptionError, ReadOnlyError or
     StorageFullError.

@@ -161,7 +161,7 @@ def test_threads_read_ids_while_rows_come_and_go(db: vecdb.Database) -> None:
 
 @pytest.mark.parametrize("long", [False, True], ids=["short", "long"])
 def test_ids_count_as_memory(path: Path, long: bool) -> None:
-    """Long ids push the column out, and its table's ids with it; answers stay."""
+    """Ids take what the columns leave: long ones are read from the file each time."""
     names = [f"{number} {'x' * 400 * long}" for number in range(3000)]
     vectors = np.random.default_rng(0).normal(size=(3000, 16)).astype(np.float32)
     with vecdb.connect(path) as db:
@@ -173,6 +173,23 @@ def test_ids_count_as_memory(path: Path, long: bool) -> None:
             found = table.search_batch(vectors, k=1, exact=True).ids[:, 0].tolist()
             assert found == names
             assert (db._mirror._ids == {}) == long
-            assert (db._mirror.columns == {}) == long
+            assert len(db._mirror.columns) == 1
             assert db._mirror._nbytes() <= 1_500_000
         assert table.search(vectors[7], k=1, fields=False).ids == [names[7]]
+
+
+def test_ids_never_take_the_place_of_a_column(path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(3000, 16)).astype(np.float32)
+    with vecdb.connect(path) as db:
+        for name in ("a", "b"):
+            db.create_table(name, dim=16).insert(range(3000), vectors)
+    with vecdb.connect(path) as db:
+        for name in ("a", "b"):
+            assert db.table(name).search(vectors[7], k=1, fields=False).ids == [7]
+        columns = sum(mirror.nbytes for mirror in db._mirror.columns.values())
+        assert db._mirror._nbytes() > columns + 1000
+    with vecdb.connect(path, memory=columns + 1000) as db:
+        for name in ("a", "b", "a"):
+            assert db.table(name).search(vectors[7], k=1, fields=False).ids == [7]
+        assert len(db._mirror.columns) == 2
+        assert db._mirror._nbytes() <= columns + 1000

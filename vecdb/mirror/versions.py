@@ -207,7 +207,7 @@ class Mirror:
         self._make_room(0)
 
     def ids(self, reader: ReadTransaction, table: Table, slots: Slots) -> Ids:
-        """Ids of rows that `reader` reads, kept in memory where a column of the table is."""
+        """Ids of rows that `reader` reads, kept where a column of the table is in memory and there is room."""
         number = table.schema.table
         known = self._ids.get(number)
         if known is None:
@@ -253,9 +253,12 @@ class Mirror:
         return mirror
 
     def _make_room(self, size: int) -> bool:
-        """Drop the columns that were not asked for longest, until `size` more bytes fit; False if they can't."""
+        """Make `size` more bytes fit; False if they can't. Ids go first, which are read again sooner than a column,
+        then the columns that were not asked for longest."""
         if size > self.memory:
             return False
+        if self._nbytes() + size > self.memory:
+            self._ids.clear()
         for place in sorted(self.columns, key=lambda place: self._used.get(place, -1)):
             if self._nbytes() + size <= self.memory:
                 break
