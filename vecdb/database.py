@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,9 +57,9 @@ def connect(
 
     `durability="full"`: a commit that returned survives a power cut; `"normal"`: the file is never damaged, but the
     last commits may be lost in one. `timeout`: seconds to wait for the writer's turn. `max_size`: most bytes that
-    the file may grow to. `memory`: most bytes of vector columns to keep in memory, by default half of the machine's; a
-    column that does not fit is searched exactly in the file, and is in memory only while it is written. Handles on
-    one file in a process share the `max_size` and the `memory` that the first one set.
+    the file may grow to. `memory`: most bytes of vector columns, and of ids, to keep in memory, by default half of the
+    machine's; a column that does not fit is searched exactly in the file, and is in memory only while it is written.
+    Handles on one file in a process share the `max_size` and the `memory` that the first one set.
 
     Raises DatabaseNotFoundError, NotAVecdbError, FormatVersionError, CorruptionError, ReadOnlyError or
     StorageFullError.
@@ -242,17 +241,14 @@ class Database:
             raise ReadOnlyError(f"{self.path} was opened with readonly=True")
         return Writer(self._mirror, self._timeout, sync=self._sync)
 
-    @contextmanager
-    def _view(self) -> Iterator[View]:
-        """What this thread reads: its own transaction, or the newest commit."""
+    def _view(self) -> View:
+        """What this thread reads, for a `with` block: its own transaction, or the newest commit."""
         self._check_open()
         writer = self._transactions.writer
-        if writer is not None:
-            writer.check_whole()
-            yield writer
-        else:
-            with self._mirror.view() as view:
-                yield view
+        if writer is None:
+            return self._mirror.view()
+        writer.check_whole()
+        return writer
 
     def _write(self, statement: Callable[[Writer], Result]) -> Result:
         """Run a statement in this thread's transaction, or in one of its own."""

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from vecdb.errors import FieldError, ProgrammingError, TableNotFoundError
 from vecdb.fields.schema import declare_fields
-from vecdb.index.threads import usable_cores
 from vecdb.mirror.versions import CommittedView, View
 from vecdb.mirror.writer import Writer
 from vecdb.options import Vector
 from vecdb.progress import Progress, reporting
 from vecdb.query import fetch
 from vecdb.query.results import BatchHits, Hits, Row
-from vecdb.query.search import check_count, check_ef, check_k, search, search_batch
+from vecdb.query.search import check_ef, check_k, choose_threads, search, search_batch
 from vecdb.storage import catalog
 from vecdb.storage.rows import Id
 from vecdb.write import statements
@@ -109,7 +107,8 @@ class Table:
     ) -> Row | list[Row | None] | None:
         """The row of an id, or None; for many ids a list of them in the same order."""
         given = check_ids([ids] if is_id(ids) else ids)
-        with self._reading() as (view, table):
+        with self._database._view() as view:
+            table = self._resolve(view)
             wanted = fetch.check_wanted(fields)
             rows = [fetch.get(view, table, identifier, wanted, vectors) for identifier in given]
         return rows[0] if is_id(ids) else rows
@@ -119,8 +118,8 @@ class Table:
 
     def count(self) -> int:
         """How many rows there are."""
-        with self._reading() as (_, table):
-            return table.state.rows
+        with self._database._view() as view:
+            return self._resolve(view).state.rows
 
     def __len__(self) -> int:
         return self.count()
@@ -130,7 +129,8 @@ class Table:
 
         In a transaction, its own rows are among them, and the scan must end before its next write.
         """
-        with self._reading() as (view, table):
+        with self._database._view() as view:
+            table = self._resolve(view)
             wanted = fetch.check_wanted(fields)
             rows = fetch.scan(view, table, wanted, vectors)
             if not isinstance(view, CommittedView):
@@ -166,7 +166,8 @@ class Table:
         column where the table has several.
         """
         most, beam = check_k(k), check_ef(ef)
-        with self._reading() as (view, table):
+        with self._database._view() as view:
+            table = self._resolve(view)
             place = find_column(table.schema, column)
             return search(
                 view,
@@ -191,20 +192,23 @@ class Table:
         exact: bool = False,
         threads: int | None = None,
     ) -> BatchHits:
-        """The rows nearest to each of many queries (n, dim), searched on `threads` threads, by default all cores."""
+        """The rows nearest to each of many queries (n, dim), searched on `threads` threads, by default on all cores
+        where there are more than a few queries."""
         most, beam = check_k(k), check_ef(ef)
-        wanted = 0 if threads is None else check_count(threads, "threads")
-        with self._reading() as (view, table):
+        with self._database._view() as view:
+            table = self._resolve(view)
             place = find_column(table.schema, column)
-            workers = wanted or usable_cores()
+            matrix = check_queries(place, queries)
+            workers = choose_threads(threads, len(matrix))
             return search_batch(
                 view,
                 table,
                 place,
-                check_queries(place, queries),
+                matrix,
                 most,
                 ef=beam,
                 use_exact=exact,
+                threads=workers,
                 executor=self._database._executor(workers) if workers > 1 else None,
             )
 
@@ -213,13 +217,15 @@ class Table:
     @property
     def vectors(self) -> dict[str, Vector]:
         """The vector columns."""
-        with self._reading() as (_, table):
+        with self._database._view() as view:
+            table = self._resolve(view)
             return {column.name: column.options for column in table.schema.columns}
 
     @property
     def fields(self) -> dict[str, str]:
         """The declared fields and the names of their types."""
-        with self._reading() as (_, table):
+        with self._database._view() as view:
+            table = self._resolve(view)
             return {field.name: field.type for field in table.schema.fields}
 
     def __repr__(self) -> str:
@@ -233,11 +239,6 @@ class Table:
         if table is None:
             raise TableNotFoundError(f"the table {self.name!r} was dropped, or its creation was rolled back")
         return table
-
-    @contextmanager
-    def _reading(self) -> Iterator[tuple[View, catalog.Table]]:
-        with self._database._view() as view:
-            yield view, self._resolve(view)
 
     def _write_rows(
         self, statement: Statement, ids: object, vectors: object, fields: object, progress: Progress

@@ -11,6 +11,15 @@ from vecdb.errors import Error, TransactionError
 from vecdb.mirror.writer import Writer
 
 
+class _Local(threading.local):
+    """What a thread has open."""
+
+    writer: Writer | None = None
+
+    def __init__(self) -> None:
+        self.open: list[ReferenceType[Transaction]] = []
+
+
 class TransactionStack:
     """The transactions open in each thread, outermost first, over one writer.
 
@@ -20,12 +29,12 @@ class TransactionStack:
 
     def __init__(self, begin: Callable[[], Writer]) -> None:
         self._begin = begin
-        self._local = threading.local()
+        self._local = _Local()
 
     @property
     def writer(self) -> Writer | None:
         """The writer of this thread's transaction."""
-        writer: Writer | None = getattr(self._local, "writer", None)
+        writer = self._local.writer
         if writer is None:
             return None
         while self._open and self._open[-1]() is None:
@@ -40,10 +49,7 @@ class TransactionStack:
 
     @property
     def _open(self) -> list[ReferenceType[Transaction]]:
-        if not hasattr(self._local, "open"):
-            self._local.open = []
-        found: list[ReferenceType[Transaction]] = self._local.open
-        return found
+        return self._local.open
 
     def push(self, transaction: Transaction) -> None:
         writer = self.writer

@@ -63,6 +63,7 @@ def test_each_process_sees_the_others_commits(
     path: Path, rng: np.random.Generator, logged: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vecdb.storage.changes.CHANGE_LOG_VERSIONS", logged)
+    monkeypatch.setattr("vecdb.storage.changes._TRIM_EVERY", 1)
     vectors = rng.normal(size=(1500, 4)).astype(np.float32)
     with vecdb.connect(path) as db, Peer(path) as peer:
         table = db.create_table("t", dim=4, metric="l2")

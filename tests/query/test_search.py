@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any, cast
 
 import numpy as np
@@ -158,6 +159,19 @@ def test_batch_equals_single_calls(db: vecdb.Database, rng: np.random.Generator)
     assert ints.search_batch(queries, k=3).ids.dtype == np.int64
 
 
+def test_a_small_batch_needs_no_other_threads(db: vecdb.Database, rng: np.random.Generator) -> None:
+    table = db.create_table("t", dim=8)
+    table.insert(range(2000), rng.normal(size=(2000, 8)))
+    queries = rng.normal(size=(500, 8))
+    few = table.search_batch(queries[:4])
+    assert db._executors == {}
+    for threads in (1, 2, 3, 60):
+        many = table.search_batch(queries, threads=threads)
+        assert many.ids[:4].tolist() == few.ids.tolist()
+        assert [table.search(query, fields=False).ids for query in queries[::50]] == many.ids[::50].tolist()
+    assert set(db._executors) == {2, 3, 60}
+
+
 def test_what_hits_hold(db: vecdb.Database) -> None:
     table = db.create_table("t", dim=2, metric="l2", fields={"a": int})
     table.insert(["x", "y"], [[0, 0], [3, 4]], [{"a": 1, "b": 2}, {}])
@@ -176,6 +190,39 @@ def test_what_hits_hold(db: vecdb.Database) -> None:
     assert "'x'" in repr(hits)
     with pytest.raises(vecdb.VectorError, match="without vectors"):
         _ = table.search([0, 0])[0].vector
+
+
+def test_hits_are_values(db: vecdb.Database) -> None:
+    table = db.create_table("t", dim=2, metric="l2", fields={"a": int})
+    table.insert(["x", "y"], [[0, 0], [3, 4]], [{"a": 1}, {}])
+    hits = table.search([0, 0])
+    assert hits[1] == vecdb.Hit("y", {"a": None}, distance=5.0)
+    assert hits[1] != vecdb.Hit("y", {"a": None}, distance=4.0)
+    assert repr(hits[1]) == "Hit(id='y', fields={'a': None}, vectors=None, distance=5.0)"
+    assert repr(table.get("x")) == "Row(id='x', fields={'a': 1}, vectors=None)"
+    assert table.get("x") == vecdb.Row("x", {"a": 1})
+    again = pickle.loads(pickle.dumps(hits))
+    assert list(again) == list(hits) == hits[:]
+    assert again.plan == hits.plan
+    assert pickle.loads(pickle.dumps(table.get("x"))) == vecdb.Row("x", {"a": 1})
+    hits.ids.clear()
+    hits.distances[0] = 7
+    assert (hits.ids, hits.distances.tolist(), len(hits)) == (["x", "y"], [0, 5], 2)
+
+
+def test_queries_of_every_layout(db: vecdb.Database, rng: np.random.Generator) -> None:
+    table = db.create_table("t", dim=8)
+    table.insert(range(1500), rng.normal(size=(1500, 8)))
+    query = rng.normal(size=8).astype(np.float32)
+    right = table.search(query.tolist(), fields=False).ids
+    frozen = query.copy()
+    frozen.flags.writeable = False
+    for given in (query, frozen, query.astype(">f4"), np.repeat(query, 2)[::2], query.astype(np.float64)):
+        assert table.search(given).ids == right
+        assert table.search_batch(given[None]).ids.tolist() == [right]
+        matrix = np.stack([given, -given, given])
+        for layout in (matrix, np.asfortranarray(matrix), np.repeat(matrix, 2, axis=1)[:, ::2]):
+            assert table.search_batch(layout).ids[[0, 2]].tolist() == [right, right]
 
 
 @pytest.mark.parametrize(

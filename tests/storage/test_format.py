@@ -135,6 +135,18 @@ def test_small_tables_need_no_compiler(tmp_path: Path) -> None:
     assert output.stdout == "False\n"
 
 
+def test_the_change_log_reaches_back_as_far_as_promised(db: vecdb.Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vecdb.storage.changes.CHANGE_LOG_VERSIONS", 10)
+    monkeypatch.setattr("vecdb.storage.changes._TRIM_EVERY", 4)
+    table = db.create_table("t")
+    for number in range(30):
+        table.insert(number)
+        with db._view() as view:
+            logged = [keys.version_of_change(key) for key, _ in view.records.scan(Space.CHANGES, b"")]
+        assert logged == list(range(logged[0], db.version + 1))
+        assert min(db.version, 10) <= len(logged) < 14
+
+
 def test_changes_of_every_second_block_are_read_back() -> None:
     numbers = list(range(0, 300_000, 2))
     assert changes._decode_ranges(changes._encode_ranges(numbers)).tolist() == numbers

@@ -234,6 +234,25 @@ def test_an_id_that_points_to_another_row(filled: Path) -> None:
                 call()
 
 
+def test_an_index_that_points_to_no_row(filled: Path) -> None:
+    with lmdb.open(str(filled), subdir=False, max_dbs=32, map_size=1 << 24, lib_version=0) as environment:
+        rows = environment.open_db(Space.ROWS.value)
+        with environment.begin(write=True, db=rows) as transaction:
+            assert transaction.delete(keys.row(1, 7))
+    with vecdb.connect(filled) as db:
+        table = db.table("t")
+        query = np.random.default_rng(0).normal(size=(1200, 8))[7]
+        for call in (
+            lambda: table.search(query, fields=False),
+            lambda: table.search(query),
+            lambda: table.search_batch([query]),
+        ):
+            for _ in range(2):
+                with pytest.raises(vecdb.CorruptionError, match="no row in slot 7"):
+                    call()
+        assert table.search(-query, fields=False).ids == table.search(-query).ids
+
+
 def test_readonly(filled: Path, tmp_path: Path) -> None:
     with vecdb.connect(filled, readonly=True) as db:
         table = db.table("t")

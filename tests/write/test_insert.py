@@ -251,6 +251,40 @@ def test_bad_vectors_are_refused(notes: vecdb.Table, vector: Any, message: str) 
         notes.update("good", vectors=vector)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", ">f4", "float64"])
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        ([1, 2], r"shape \(3,\), not \(2,\)"),
+        ([[1, 2, 3]], r"shape \(3,\)"),
+        ([1, 2, float("nan")], "NaN or infinity"),
+        ([1, 2, float("-inf")], "NaN or infinity"),
+        ([0, 0, 0], "zero"),
+        ([3e-19, 0, 0], "zero"),
+        ([2e18, 0, 0], "longer than|infinity"),
+        ([3e38, 3e38, 0], "longer than|infinity"),
+        ([1e200, 0, 0], "overflows float32|infinity"),
+    ],
+)
+def test_arrays_are_looked_at_as_closely_as_lists(notes: vecdb.Table, vector: Any, message: str, dtype: str) -> None:
+    with np.errstate(over="ignore"):
+        array = np.array(vector).astype(dtype)
+    for call in (notes.search, lambda bad: notes.insert("bad", bad), lambda bad: notes.upsert("bad", bad)):
+        with pytest.raises(vecdb.VectorError, match=message):
+            call(array)
+    assert len(notes) == 0
+
+
+def test_lengths_at_the_limits_are_taken(db: vecdb.Database) -> None:
+    table = db.create_table("t", dim=2, metric="cosine")
+    for number, length in enumerate([1.01e-18, 1e-15, 1, 1e15, 0.99e18]):
+        for dtype in (np.float32, np.float64):
+            vector = np.array([length, 0], dtype)
+            table.upsert(number, vector)
+            vector[:] = 0  # the caller's array is the caller's
+            assert table.search(np.array([length, 0], dtype), k=9).distances.tolist() == [0.0] * (number + 1)
+
+
 def test_the_bad_row_of_a_matrix_is_named(notes: vecdb.Table) -> None:
     matrix = np.ones((5, 3), np.float32)
     matrix[3, 1] = np.nan

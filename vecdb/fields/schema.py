@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Set
 from datetime import datetime
+from itertools import zip_longest
 from types import GenericAlias
 from typing import Any, Final, get_args, get_origin
 
@@ -65,8 +66,7 @@ def split_fields(schema: Schema, fields: Mapping[str, Any] | None, row: object) 
 
 def join_fields(schema: Schema, values: Values, extra: Mapping[str, Any]) -> dict[str, Any]:
     """A row's fields as the user sees them: every declared one, then the rest."""
-    fields: dict[str, Any] = {field.name: None for field in schema.fields}
-    fields.update(zip(fields, values, strict=False))
+    fields: dict[str, Any] = dict(zip_longest(schema.field_names, values))
     fields.update(extra)
     return fields
 

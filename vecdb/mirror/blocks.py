@@ -93,20 +93,25 @@ class Blocks:
         self._drop_unused(self._marks[-1].epoch)
 
     def changed(self) -> NDArray[np.int64]:
-        """Numbers of the blocks changed since the transaction began."""
-        return np.flatnonzero(self.epochs[self.table[: self.count]] >= self._marks[0].epoch)
+        """Numbers of the blocks changed since the transaction began: those that are new, or in another place."""
+        first, old = self._marks[0], self._marks[0].blocks
+        moved: NDArray[np.int64] = (self.table[:old] != first.table[:old]).nonzero()[0]
+        return moved if old == self.count else np.concatenate([moved, np.arange(old, self.count)])
 
     def publish(self, previous: object) -> None:
         """End the transaction. Places it replaced are free again once `previous`, the version before, is gone."""
         first = self._marks[0]
         changed = self.changed()
         replaced = first.table[changed[changed < first.blocks]]
-        self._retired.append((ref(previous), replaced))
+        if len(replaced):
+            self._retired.append((ref(previous), replaced))
         self._drop_unused(first.epoch)
         self._marks.clear()
 
     def _drop_unused(self, epoch: int) -> None:
         """Free the places filled since `epoch` that the table no longer names; no version ever saw them."""
+        if self.state[EPOCH] == epoch:
+            return  # a block is copied once in an epoch
         candidates = self.epochs >= epoch
         candidates[self.table[: self.count]] = False
         self._give_back(np.flatnonzero(candidates))

@@ -7,15 +7,19 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 
 from vecdb.errors import InternalError, TableNotFoundError
 from vecdb.mirror.column import ColumnMirror, ColumnVersion
+from vecdb.mirror.ids import Ids, SlotIds, Slots, read_ids
 from vecdb.mirror.load import Stored, follow, load_column, memory_of, read_vector, stored_column
+from vecdb.storage import keys
 from vecdb.storage.catalog import Column, Table, read_tables
 from vecdb.storage.changes import read_block_changes
 from vecdb.storage.environment import Environment, ReadTransaction
-from vecdb.storage.header import State, read_state
+from vecdb.storage.header import State, read_state, seal_state
+from vecdb.storage.keys import Space
 from vecdb.storage.view import Records
 
 Place = tuple[int, int]  # (table, column)
@@ -31,9 +35,20 @@ class Version:
     tables: Mapping[int, Table]
     columns: dict[Place, ColumnVersion] = field(default_factory=dict)
 
+    @cached_property
+    def sealed_state(self) -> bytes:
+        return seal_state(self.state)
+
 
 class View(ABC):
-    """One version as a call sees it: records from the file, vector columns from the mirror."""
+    """One version as a call sees it, in a `with` block: records from the file, vector columns from the mirror."""
+
+    def __enter__(self) -> View:
+        return self
+
+    @abstractmethod
+    def __exit__(self, *exception: object) -> None:
+        """The call is over."""
 
     @property
     @abstractmethod
@@ -51,6 +66,10 @@ class View(ABC):
     @abstractmethod
     def column(self, table: Table, column: Column) -> ColumnVersion:
         """The column as this version has it, loaded if it is not in memory."""
+
+    @abstractmethod
+    def ids(self, table: Table, slots: Slots) -> Ids:
+        """The ids of slots that have rows."""
 
     @abstractmethod
     def vector(self, table: Table, column: Column, slot: int) -> Stored:
@@ -89,14 +108,14 @@ class CommittedView(View):
     def column(self, table: Table, column: Column) -> ColumnVersion:
         return self._mirror.column(self.reader, self.version, table, column)
 
+    def ids(self, table: Table, slots: Slots) -> Ids:
+        return self._mirror.ids(self.reader, table, slots)
+
     def vector(self, table: Table, column: Column, slot: int) -> Stored:
         return read_vector(self.reader, table.schema, column, slot)
 
     def close(self) -> None:
         self.reader.close()
-
-    def __enter__(self) -> CommittedView:
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
@@ -115,10 +134,11 @@ class Mirror:
     """
 
     def __init__(self, environment: Environment, memory: int) -> None:
-        """`memory` is the most bytes of columns to keep."""
+        """`memory` is the most bytes of columns and ids to keep."""
         self.environment = environment
         self.memory = memory
         self.columns: dict[Place, ColumnMirror] = {}
+        self._ids: dict[int, SlotIds] = {}  # of tables that have a column in memory
         self._used: dict[Place, int] = {}  # when a column was last asked for, by a count of such calls
         self._calls = count()
         self._lock = threading.RLock()
@@ -152,10 +172,10 @@ class Mirror:
 
     def _match(self, reader: ReadTransaction) -> Version | None:
         """The version that `reader` reads; None when a newer one was published since the reader began."""
-        state = read_state(reader)
         for version in (self.newest, self._offered, self.newest):
-            if version is not None and version.state == state:
+            if version is not None and reader.holds(Space.HEADER, keys.STATE, version.sealed_state):
                 return version
+        state = read_state(reader)
         with self._lock:
             if state == self.newest.state:
                 return self.newest
@@ -172,7 +192,7 @@ class Mirror:
         for place, mirror in list(self.columns.items()):
             table = tables.get(place[0])
             if changes is None or table is None:
-                del self.columns[place]
+                self._drop(place)
                 continue
             column_state = table.state.columns[place[1]]
             changed = changes.get(place, {})
@@ -180,10 +200,27 @@ class Mirror:
                 try:
                     follow(reader, table.schema, mirror, column_state, table.state.slots, changed)
                 except BaseException:
-                    del self.columns[place]
+                    self._drop(place)
                     raise
             version.columns[place] = mirror.version
         self.newest = version
+        self._make_room(0)
+
+    def ids(self, reader: ReadTransaction, table: Table, slots: Slots) -> Ids:
+        """Ids of rows that `reader` reads, kept where a column of the table is in memory and there is room."""
+        number = table.schema.table
+        known = self._ids.get(number)
+        if known is None:
+            with self._lock:
+                if all(place[0] != number for place in self.columns):
+                    return read_ids(reader, table, slots)
+                known = self._ids.setdefault(number, SlotIds())
+        before = known.nbytes
+        ids = known.find(reader, table, slots)
+        if known.nbytes > before:
+            with self._lock:
+                self._make_room(0)
+        return ids
 
     def column(self, reader: ReadTransaction, version: Version, table: Table, column: Column) -> ColumnVersion:
         """The column of `version`, which `reader` reads. One too large for the memory is left in the file."""
@@ -216,16 +253,27 @@ class Mirror:
         return mirror
 
     def _make_room(self, size: int) -> bool:
-        """Drop the columns that were not asked for longest, until `size` more bytes fit; False if they can't."""
+        """Make `size` more bytes fit; False if they can't. Ids go first, which are read again sooner than a column,
+        then the columns that were not asked for longest."""
         if size > self.memory:
             return False
-        kept = {place: mirror.nbytes for place, mirror in self.columns.items()}
-        for place in sorted(kept, key=lambda place: self._used.get(place, -1)):
-            if sum(kept.values()) + size <= self.memory:
+        if self._nbytes() + size > self.memory:
+            self._ids.clear()
+        for place in sorted(self.columns, key=lambda place: self._used.get(place, -1)):
+            if self._nbytes() + size <= self.memory:
                 break
-            del kept[place], self.columns[place]
+            self._drop(place)
             self.newest.columns.pop(place, None)
         return True
+
+    def _nbytes(self) -> int:
+        return sum(mirror.nbytes for mirror in self.columns.values()) + sum(ids.nbytes for ids in self._ids.values())
+
+    def _drop(self, place: Place) -> None:
+        """Drop a column, and with a table's last one the ids of its rows."""
+        if all(other == place or other[0] != place[0] for other in self.columns):
+            self._ids.pop(place[0], None)
+        self.columns.pop(place, None)
 
     # Writing
 
@@ -239,7 +287,7 @@ class Mirror:
         with self._lock:
             self._offered = None
             for place in places:
-                self.columns.pop(place, None)
+                self._drop(place)
                 self.newest.columns.pop(place, None)
 
     def publish(self, version: Version, written: Mapping[Place, ColumnMirror]) -> None:
@@ -251,7 +299,7 @@ class Mirror:
                     self.columns[place] = mirror
             self._take_over_columns(version)
             for place in [place for place in self.columns if place[0] not in version.tables]:
-                del self.columns[place]
+                self._drop(place)
             self.newest = version
             self._offered = None
             self._make_room(0)

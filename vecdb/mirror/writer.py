@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from vecdb.errors import InternalError, TransactionError
 from vecdb.mirror.column import ColumnMirror, ColumnVersion
+from vecdb.mirror.ids import Ids, Slots, read_ids
 from vecdb.mirror.load import Stored, vector_dtype, write_blocks
 from vecdb.mirror.versions import CommittedView, Mirror, Place, Version, View
 from vecdb.storage import header
@@ -51,6 +52,9 @@ class Writer(View):
 
     # Reading one's own writes
 
+    def __exit__(self, *exception: object) -> None:
+        """The transaction goes on after a call that reads in it."""
+
     @property
     def records(self) -> PendingWrites:
         return self._records
@@ -71,6 +75,9 @@ class Writer(View):
         if place[0] not in self._base.tables:
             return self.writable(table, column).present()
         return self._base.column(self._base.tables[place[0]], column)
+
+    def ids(self, table: Table, slots: Slots) -> Ids:
+        return read_ids(self._records, table, slots)
 
     def vector(self, table: Table, column: Column, slot: int) -> Stored:
         mirror = self._columns.get((table.schema.table, column.number))

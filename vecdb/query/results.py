@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from functools import cached_property
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,11 @@ from vecdb.errors import VectorError
 from vecdb.mirror.load import Stored
 from vecdb.storage.rows import Id
 
-Vectors = dict[str, Stored]
+Vectors: TypeAlias = dict[str, Stored]
+Parts: TypeAlias = tuple[Id, dict[str, Any], Vectors | None]  # of a row: id, fields, vectors
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Row:
     """A row. `vectors` holds those it has, by column, when they were asked for."""
 
@@ -34,14 +36,14 @@ class Row:
         return next(iter(self.vectors.values()), None)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Hit(Row):
     """A row found by a search, with its distance to the query."""
 
     distance: float = field(default=float("nan"), kw_only=True)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Plan:
     """What a search did."""
 
@@ -59,18 +61,27 @@ class Plan:
 class Hits(Sequence[Hit]):
     """The hits of one search, nearest first."""
 
-    def __init__(self, hits: list[Hit], plan: Plan) -> None:
-        self._hits = hits
+    def __init__(self, ids: list[Id], distances: NDArray[np.float64], rows: list[Parts] | None, plan: Plan) -> None:
+        """`rows` is None where nothing but the ids was asked for."""
         self.plan = plan
+        self._ids = ids
+        self._distances = distances
+        self._rows = rows
 
     @property
     def ids(self) -> list[Id]:
-        return [hit.id for hit in self._hits]
+        return self._ids.copy()
 
     @property
     def distances(self) -> NDArray[np.float64]:
         """(hits,) float64, ascending."""
-        return np.array([hit.distance for hit in self._hits], np.float64)
+        return self._distances.copy()
+
+    @cached_property
+    def _hits(self) -> list[Hit]:
+        """Made when somebody looks: many callers want the ids only."""
+        rows = [(identifier, {}, None) for identifier in self._ids] if self._rows is None else self._rows
+        return [Hit(*row, distance=distance) for row, distance in zip(rows, self._distances.tolist(), strict=True)]
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...
@@ -80,13 +91,13 @@ class Hits(Sequence[Hit]):
         return self._hits[index]
 
     def __len__(self) -> int:
-        return len(self._hits)
+        return len(self._ids)
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self._hits)
 
     def __repr__(self) -> str:
-        return f"Hits({[(hit.id, round(hit.distance, 6)) for hit in self._hits]})"
+        return f"Hits({[(hit.id, round(hit.distance, 6)) for hit in self]})"
 
 
 @dataclass(frozen=True)

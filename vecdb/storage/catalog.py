@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, astuple, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
 from vecdb.errors import CorruptionError, Error
@@ -42,6 +43,10 @@ class Schema:
     name: str
     columns: tuple[Column, ...]
     fields: tuple[Field, ...]
+
+    @cached_property
+    def field_names(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
 
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)

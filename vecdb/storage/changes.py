@@ -24,6 +24,7 @@ Numbers: TypeAlias = NDArray[np.uint32]
 # (table, column) → numbers of changed blocks by space.
 BlockChanges: TypeAlias = dict[tuple[int, int], dict[Space, Numbers]]
 
+_TRIM_EVERY = 64  # versions: to do it with each would cost each a page
 _ENTRY: np.dtype[Any] = np.dtype(">u4")
 
 
@@ -34,14 +35,17 @@ def write_changes(writes: PendingWrites, version: int) -> None:
         tables.setdefault(int.from_bytes(key[:4], "big"), []).append(keys.slot_of_row(key))
     blocks: dict[tuple[int, int, str], list[int]] = {}
     for space in BLOCK_SPACES:
+        name = space.value.decode()
         for key in writes.changes[space]:
             table, column, number = keys.parts_of_block(key)
-            blocks.setdefault((table, column, space.value.decode()), []).append(number)
+            blocks.setdefault((table, column, name), []).append(number)
     entry = [
         [[table, _encode_ranges(slots)] for table, slots in sorted(tables.items())],
         [[*place, _encode_ranges(numbers)] for place, numbers in sorted(blocks.items())],
     ]
     writes.put(Space.CHANGES, keys.change(version), pack(entry))
+    if version % _TRIM_EVERY:
+        return
     for key, _ in writes.scan(Space.CHANGES, b""):
         if keys.version_of_change(key) > version - CHANGE_LOG_VERSIONS:
             break

@@ -28,9 +28,9 @@ from vecdb.errors import (
 from vecdb.options import DEFAULT_TIMEOUT, MAP_RESERVE, MAX_READERS, MIN_MAP
 from vecdb.storage import keys, preflight
 from vecdb.storage.gate import WriterGate
-from vecdb.storage.header import State
+from vecdb.storage.header import State, seal_state
 from vecdb.storage.keys import Space
-from vecdb.storage.records import pack, seal, unseal
+from vecdb.storage.records import seal, unseal
 from vecdb.storage.view import Changes, Records
 
 _FileKey = tuple[int, int]
@@ -53,7 +53,8 @@ class Environment:
         self.users = 0
         self.lock = threading.RLock()  # for whoever sets the companion
         self._pid = os.getpid()
-        self._condition = threading.Condition()
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)  # the same lock, which is entered faster by itself
         # Weak, so that a reader lost to an interrupt does not count for ever.
         self._readers: WeakSet[ReadTransaction] = WeakSet()
         self._closed = False
@@ -135,11 +136,11 @@ class Environment:
             raise StaleHandleError(f"{self.path} is closed; connect again")
 
     def read(self) -> ReadTransaction:
-        """Begin to read the newest commit; busy until told otherwise."""
+        """Begin to read the newest commit; busy until told otherwise. After a fork the lock may never come free: the
+        caller has asked `check_usable`."""
         deadline = None
         while True:
-            self.check_usable()
-            with self._condition:
+            with self._lock:
                 # A scan that rests may hold the map for long: then nothing is won by waiting for it too.
                 while self._remapping and not self._closed and all(reader.busy for reader in self._readers):
                     self._condition.wait()
@@ -167,9 +168,10 @@ class Environment:
                 time.sleep(0.001)
 
     def _forget(self, reader: ReadTransaction) -> None:
-        with self._condition:
+        with self._lock:
             self._readers.discard(reader)
-            self._condition.notify_all()
+            if self._remapping or self._closed:  # only then does anybody wait for readers
+                self._condition.notify_all()
 
     def _wait_for(self, done: Callable[[], bool], timeout: float, what: str) -> None:
         """Wait, under the condition, until `done`."""
@@ -225,11 +227,13 @@ class Environment:
 
     def _write_once(self, changes: Changes, base: State) -> None:
         with self._while_writing(), self._lmdb.begin(write=True) as transaction:
-            if transaction.get(keys.STATE, db=self._spaces[Space.HEADER]) != seal(keys.STATE, pack(list(base))):
+            if transaction.get(keys.STATE, db=self._spaces[Space.HEADER]) != seal_state(base):
                 raise TransactionError(
                     f"{self.path} was written by something that did not wait for its turn; nothing was written"
                 )
             for space, records in changes.items():
+                if not records:
+                    continue
                 cursor = transaction.cursor(self._spaces[space])
                 puts = []
                 for key in sorted(records):
@@ -330,11 +334,19 @@ class ReadTransaction(Records):
         self.busy = True
 
     def get(self, space: Space, key: bytes) -> memoryview | None:
+        value = self._get(space, key)
+        return None if value is None else unseal(space, key, value)
+
+    def holds(self, space: Space, key: bytes, sealed: bytes) -> bool:
+        """Whether a record is stored as exactly these bytes: known ones need not be verified and decoded again."""
+        value = self._get(space, key)
+        return value is not None and bytes(value) == sealed
+
+    def _get(self, space: Space, key: bytes) -> memoryview | None:
         try:
-            value = self._lmdb().get(key, db=self._environment._spaces[space])
+            return self._lmdb().get(key, None, self._environment._spaces[space])
         except lmdb.Error as error:
             raise self._environment.read_error(error) from error
-        return None if value is None else unseal(space, key, value)
 
     def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
         first = max(prefix, start)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from vecdb.errors import CorruptionError, FormatVersionError, NotAVecdbError
 from vecdb.storage import keys
 from vecdb.storage.keys import Space
-from vecdb.storage.records import pack, unpack
+from vecdb.storage.records import pack, seal, unpack
 from vecdb.storage.view import PendingWrites, Records
 
 # Never change: stored. FORMAT.md has the log of versions.
@@ -86,6 +86,11 @@ def read_header(records: Records, path: str) -> Header:
 
 def write_state(writes: PendingWrites, state: State) -> None:
     writes.put(Space.HEADER, keys.STATE, pack(list(state)))
+
+
+def seal_state(state: State) -> bytes:
+    """The state record as it is stored."""
+    return seal(keys.STATE, pack(list(state)))
 
 
 def read_state(records: Records) -> State:

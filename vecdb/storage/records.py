@@ -16,6 +16,7 @@ CHECKSUM_BYTES: Final = 4
 _NAIVE_DATETIME: Final = 1
 _AWARE_DATETIME: Final = 2
 
+_RESIDUE: Final = 0x2144DF1C  # the CRC-32 of anything that is followed by its own CRC-32
 _EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -27,14 +28,12 @@ def seal(key: bytes, payload: bytes) -> bytes:
 
 def unseal(space: Space, key: bytes, value: bytes | memoryview) -> memoryview:
     """The payload of a stored value, without a copy."""
-    view = memoryview(value)
-    split = len(view) - CHECKSUM_BYTES
-    if split < 0 or crc32(view[:split], crc32(key)) != int.from_bytes(view[split:], "little"):
+    if len(value) < CHECKSUM_BYTES or crc32(value, crc32(key)) != _RESIDUE:
         raise CorruptionError(
             f"the record {key.hex()} in {space.value.decode()} does not match its checksum; "
             "back the file up, then restore a backup"
         )
-    return view[:split]
+    return memoryview(value)[:-CHECKSUM_BYTES]
 
 
 def pack(value: Any) -> bytes:

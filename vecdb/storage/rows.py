@@ -54,22 +54,28 @@ def read_row(records: Records, schema: Schema, slot: int) -> RowRecord | None:
     return None if payload is None else decode_row(payload, schema, slot)
 
 
+def existing_row(records: Records, schema: Schema, slot: int) -> RowRecord:
+    """The row in a slot that has one."""
+    row = read_row(records, schema, slot)
+    if row is None:
+        raise CorruptionError(f"table {schema.name!r} has no row in slot {slot}, to which an index points")
+    return row
+
+
 def decode_row(payload: bytes | memoryview, schema: Schema, slot: int) -> RowRecord:
     what = f"the row in slot {slot} of table {schema.name!r}"
     row = unpack(payload, what)
-    if not isinstance(row, list) or len(row) != len(RowRecord._fields):
-        raise CorruptionError(f"{what} is malformed")
-    record = RowRecord(*row)
-    if (
-        type(record.id) not in (int, str)
-        or (isinstance(record.id, int) and not -(2**63) <= record.id < 2**63)
-        or type(record.vectors) is not int
-        or type(record.values) is not list
-        or type(record.extra) is not dict
-        or len(record.values) > len(schema.fields)
-    ):
-        raise CorruptionError(f"{what} is malformed")
-    return record
+    if type(row) is list and len(row) == len(RowRecord._fields):
+        identifier, _, vectors, values, extra = row
+        if (
+            (type(identifier) is str or (type(identifier) is int and -(2**63) <= identifier < 2**63))
+            and type(vectors) is int
+            and type(values) is list
+            and type(extra) is dict
+            and len(values) <= len(schema.fields)
+        ):
+            return RowRecord._make(row)
+    raise CorruptionError(f"{what} is malformed")
 
 
 def put_row(writes: PendingWrites, table: int, slot: int, payload: bytes) -> None:

@@ -18,6 +18,8 @@ from vecdb.storage.rows import Id
 
 Float32 = NDArray[np.float32]
 
+_LEAST_SQUARE, _MOST_SQUARE = 1e-30, 1e30  # of lengths that are far from MIN_NORM and MAX_NORM, however rounded
+
 
 class ColumnVectors(NamedTuple):
     """Vectors of a column for the rows of a batch, rounded to the column's dtype."""
@@ -72,7 +74,8 @@ def read_batch(schema: Schema, ids: object, vectors: object, fields: object, nex
         given = check_ids([ids] if single else ids)
     columns = read_vectors(schema, vectors, given, single=single)
     for column in schema.columns:
-        columns.setdefault(column.number, absent(column, len(given)))
+        if column.number not in columns:
+            columns[column.number] = absent(column, len(given))
     rows: Iterator[Any] = iter([fields]) if single else rows_of(fields, len(given))
     values, extras = [], []
     for identifier, row in zip(given, rows, strict=True):
@@ -112,6 +115,9 @@ def check_ids(ids: object) -> list[Id]:
 
 def check_query(column: Column, query: object) -> Float32:
     """A query as (1, dim) float32."""
+    plain = _as_plain(column, query)
+    if plain is not None:
+        return plain[None]
     if query is None:
         raise VectorError("the query is None; it must be a vector")
     return _to_matrix(column, [query], lambda _: "the query", np.dtype(np.float32)).values
@@ -119,6 +125,9 @@ def check_query(column: Column, query: object) -> Float32:
 
 def check_queries(column: Column, queries: object) -> Float32:
     """Queries as (n, dim) float32."""
+    plain = _as_plain(column, queries, rank=2)
+    if plain is not None:
+        return plain
     matrix, present = _to_matrix(column, queries, lambda row: f"query {row}", np.dtype(np.float32))
     if not present.all():
         raise VectorError(f"query {int(np.flatnonzero(~present)[0])} is None; it must be a vector")
@@ -177,6 +186,10 @@ def read_vectors(schema: Schema, vectors: object, ids: list[Id], *, single: bool
     result = {}
     for name, value in by_name.items():
         column = find_column(schema, name)
+        plain = _as_plain(column, value) if single and column.options.dtype == "float32" else None
+        if plain is not None:
+            result[column.number] = ColumnVectors(plain[None], np.ones(1, np.bool_))
+            continue
         rows = [value] if single else [None] * len(ids) if value is None else value
         result[column.number] = _to_matrix(
             column, rows, lambda row: f"row {ids[row]!r}" if row < len(ids) else f"row {row}", vector_dtype(column)
@@ -191,6 +204,21 @@ def read_vectors(schema: Schema, vectors: object, ids: list[Id], *, single: bool
 def absent(column: Column, rows: int) -> ColumnVectors:
     """No vector in any row."""
     return ColumnVectors(np.zeros((rows, column.options.dim), np.float32), np.zeros(rows, np.bool_))
+
+
+def _as_plain(column: Column, given: object, rank: int = 1) -> Float32 | None:
+    """A vector, or a matrix of them, as float32 where one look tells that it is right, as it does of most; or None."""
+    if type(given) is not np.ndarray or given.dtype.char not in "fd" or given.ndim != rank:
+        return None
+    if given.shape[-1] != column.options.dim or not given.size:
+        return None
+    # Of a vector with NaN or infinity, or of zeros, the square is not between these.
+    if rank == 1:
+        least = most = float(np.vdot(given, given))
+    else:
+        squares = np.einsum("ij,ij->i", given, given)
+        least, most = squares.min(), squares.max()
+    return given.astype(np.float32, order="C") if least > _LEAST_SQUARE and most < _MOST_SQUARE else None
 
 
 def _to_matrix(column: Column, rows: Any, name: Callable[[int], str], dtype: np.dtype[Any]) -> ColumnVectors:
