@@ -27,6 +27,7 @@ from vecdb.options import (
     DURABILITIES,
     MAX_VECTORS,
     Durability,
+    Quantization,
     Vector,
     is_int,
 )
@@ -129,6 +130,7 @@ class Database:
         dtype: str | None = None,
         m: int | None = None,
         ef_construction: int | None = None,
+        quantization: Quantization | None = None,
         vectors: Mapping[str, Vector] | None = None,
         fields: Mapping[str, object] | None = None,
         exist_ok: bool = False,
@@ -139,7 +141,13 @@ class Database:
         metadata may ride along in a row. With `exist_ok`, a table that is there with the same columns and fields is
         returned. Raises TableExistsError, VectorError, FieldError or LimitError.
         """
-        options = {"metric": metric, "dtype": dtype, "m": m, "ef_construction": ef_construction}
+        options = {
+            "metric": metric,
+            "dtype": dtype,
+            "m": m,
+            "ef_construction": ef_construction,
+            "quantization": quantization,
+        }
         columns = _declare_columns(dim, {key: value for key, value in options.items() if value is not None}, vectors)
         declared = declare_fields({} if fields is None else fields)
         schema = Schema(0, check_name(name, "a table"), columns, declared)

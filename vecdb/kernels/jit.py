@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 from zlib import crc32
 
 import numba
+from numba.core import event
 
 from vecdb.kernels.simd import LEVEL
 
@@ -36,6 +38,20 @@ def jit(function: Function) -> Function:
     return _compile(function, cache=False)
 
 
+class _Notice(event.Listener):
+    """Tells on a terminal, once, that the first use takes its time."""
+
+    told = False
+
+    def on_start(self, event: Any) -> None:
+        if not _Notice.told and sys.stderr is not None and sys.stderr.isatty():
+            print("vecdb: compiling for this machine, once; this takes some seconds ...", file=sys.stderr, flush=True)
+        _Notice.told = True
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
 class Kernel:
     """A compiled function that is called from Python: without the GIL, its machine code kept on disk.
 
@@ -45,6 +61,7 @@ class Kernel:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
+        self._called = False
         # numba tells cached code by the function's name and its own file; it depends on all files here, and the level.
         function.__qualname__ += f"-{LEVEL}-{_SOURCES:08x}"
         try:
@@ -54,7 +71,12 @@ class Kernel:
 
     def __call__(self, *arguments: Any) -> Any:
         try:
-            return self._compiled(*arguments)
+            if self._called:
+                return self._compiled(*arguments)
+            with event.install_listener("numba:compile", _Notice()):
+                result = self._compiled(*arguments)
+            self._called = True
+            return result
         except Exception:
             self._compiled = _compile(self._function, cache=False)
             return self._compiled(*arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -115,7 +115,7 @@ def write_schema(writes: PendingWrites, schema: Schema) -> None:
 
 
 def write_counters(writes: PendingWrites, table: int, state: TableState) -> None:
-    columns = {str(number): list(astuple(item)) for number, item in state.columns.items()}
+    columns = {str(number): [*vars(item).values()] for number, item in state.columns.items()}
     counters = [state.slots, state.rows, state.next_id, state.text_ids, columns]
     writes.put(Space.CATALOG, keys.counters(table), pack(counters))
 
