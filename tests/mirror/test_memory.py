@@ -24,7 +24,7 @@ def filled(path: Path, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return vectors
 
 
-@pytest.mark.parametrize(("memory", "kept"), [(0, 0), (1_000_000, 1), (2_000_000, 2), (None, 3)])
+@pytest.mark.parametrize(("memory", "kept"), [(0, 0), (1_300_000, 1), (2_300_000, 2), (None, 3)])
 def test_answers_do_not_depend_on_memory(
     path: Path, filled: dict[str, np.ndarray], memory: int | None, kept: int
 ) -> None:

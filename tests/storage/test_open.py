@@ -241,7 +241,7 @@ def test_an_index_that_points_to_no_row(filled: Path) -> None:
             assert transaction.delete(keys.row(1, 7))
     with vecdb.connect(filled) as db:
         table = db.table("t")
-        query = np.random.default_rng(0).normal(size=(1200, 8))[7]
+        query = np.random.default_rng(0).normal(size=(1200, 16))[7]
         for call in (
             lambda: table.search(query, fields=False),
             lambda: table.search(query),

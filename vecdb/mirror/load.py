@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.errors import CorruptionError
-from vecdb.index.quantizer import ZERO_CODE, Quantizer, inverse_lengths
+from vecdb.index.quantizer import CODE_BLOCK, ZERO_CODE, Quantizer, inverse_lengths
 from vecdb.mirror.blocks import BlocksView
 from vecdb.mirror.column import (
     LIVE_SLOTS,
@@ -53,7 +53,7 @@ def memory_of(column: Column, state: ColumnState, slots: int) -> int:
     options = column.options
     graph = 0
     if state.linked:
-        codes = options.dim if options.quantization == "u8" else 0
+        codes = -(-options.dim // CODE_BLOCK) * CODE_BLOCK if options.quantization == "u8" else 0
         graph = 4 * (RECORD_HEAD + options.capacity) + codes + 4
     return slots * (4 * options.dim + graph) + 4 * state.upper * (RECORD_HEAD + options.m) + slots // 8
 
