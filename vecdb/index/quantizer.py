@@ -17,7 +17,7 @@ from vecdb.options import Metric
 
 Float32 = NDArray[np.float32]
 
-TRAINING_ROWS = 20_000
+TRAINING_ROWS = 10_000
 CODE_BLOCK = 64  # codes of a row are padded to a multiple of it, as kernels want it
 _CLIPPED = 0.0005  # share of the numbers that training leaves outside the range
 _TAIL = 4.0  # times what 95 % of the numbers reach is the farthest range: a few rows far off must not coarsen all codes
@@ -39,11 +39,12 @@ class Quantizer:
         sample = _directions(vectors, metric)
         mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread = np.abs(sample - mean).ravel()
-        spread.sort()
-        top = float(spread[min(len(spread) - 1, int(len(spread) * (1 - _CLIPPED)))])
+        most, tail = (min(len(spread) - 1, int(len(spread) * share)) for share in (1 - _CLIPPED, 0.95))
+        spread.partition((tail, most))
+        top = float(spread[most])
         if metric != "ip":  # where the longest rows are the nearest
-            top = min(top, _TAIL * float(spread[int(len(spread) * 0.95)]))
-        top = top or float(spread[-1])
+            top = min(top, _TAIL * float(spread[tail]))
+        top = top or float(spread.max())
         return cls(mean, max(top / _TOP, float(np.finfo(np.float32).tiny)))
 
     @cached_property
