@@ -56,6 +56,6 @@ def _check(path: Path, acknowledged: int) -> None:
             assert row.vector.tobytes() == vectors[row.id].tobytes()
         queries = np.random.default_rng(99).normal(size=(50, DIM)).astype(np.float32)
         right = [nearest(vectors, query, "cosine", 10) for query in queries]
-        # Tens of thousands of rows may be loaded by now: a wider beam than the default finds them all but for a graph
-        # that is broken.
-        assert recall(table.search_batch(queries, ef=256).ids.tolist(), right) >= 0.95
+        # The default beam for as many rows as it is meant for; the loader may reach tens of thousands.
+        ef = None if batches <= 10 else 256
+        assert recall(table.search_batch(queries, ef=ef).ids.tolist(), right) >= 0.95

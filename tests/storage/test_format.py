@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vecdb
+from vecdb.index import quantizer
 from vecdb.index.levels import draw_levels
-from vecdb.kernels import graph
+from vecdb.kernels import graph, simd
 from vecdb.mirror.column import RECORD_HEAD
 from vecdb.storage import changes, header, keys
 from vecdb.storage.catalog import FIELD_TYPES
@@ -47,6 +48,8 @@ def test_stored_numbers() -> None:
     assert (header.APPLICATION, header.FORMAT_MAJOR, header.FORMAT_MINOR) == ("vecdb", 2, 0)
     assert [records_per_block(4 * dim) for dim in (2, 128, 384, 768, 1536, 65_536)] == [509, 31, 13, 9, 9, 1]
     assert (LIVE_BYTES, RECORD_HEAD) == (1024, graph.HEAD)
+    assert (quantizer.ZERO_CODE, quantizer.CODE_BLOCK) == (graph.ZERO_CODE, simd.CODE_BLOCK) == (128, 64)
+    assert keys.QUANTIZER == 2**32 - 1
     assert sorted(FIELD_TYPES) == sorted(
         [*(base := ["str", "int", "float", "bool", "datetime"]), *(f"list[{b}]" for b in base)]
     )

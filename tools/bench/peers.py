@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.bench.datasets import Dataset, Float32
-from vecdb.options import DEFAULT_EF_CONSTRUCTION, DEFAULT_M
 
 Labels = NDArray[Any]
 
 HNSWLIB: Final = "hnswlib"
+# How graphs of peers are built, whatever the defaults of vecdb are.
+_M: Final = 16
+_EF_CONSTRUCTION: Final = 200
 _REFINED: Final = 4  # rows that are compared in full for each of the k, where a graph is searched in codes
 _VAMANA_DEGREE: Final = 64
 _VAMANA_ALPHA: Final = 1.2
@@ -71,7 +73,7 @@ class Hnswlib:
 
 def make_hnswlib(hnswlib: Any, dataset: Dataset, threads: int) -> Hnswlib:
     index = hnswlib.Index(space=dataset.metric, dim=dataset.dim)
-    index.init_index(len(dataset), M=DEFAULT_M, ef_construction=DEFAULT_EF_CONSTRUCTION)
+    index.init_index(len(dataset), M=_M, ef_construction=_EF_CONSTRUCTION)
     index.add_items(dataset.vectors, num_threads=threads)
     return Hnswlib(index)
 
@@ -103,19 +105,19 @@ class Faiss:
 
 
 def make_faiss(faiss: Any, dataset: Dataset, threads: int) -> Faiss:
-    return _fill_faiss(faiss, faiss.IndexHNSWFlat(dataset.dim, DEFAULT_M, faiss.METRIC_L2), dataset, threads, False)
+    return _fill_faiss(faiss, faiss.IndexHNSWFlat(dataset.dim, _M, faiss.METRIC_L2), dataset, threads, False)
 
 
 def make_faiss_codes(faiss: Any, dataset: Dataset, threads: int) -> Faiss:
     """The graph is built and searched in codes of 8 bits a number; the best rows are compared in float32."""
     kind = faiss.ScalarQuantizer.QT_8bit
-    index = faiss.IndexHNSWSQ(dataset.dim, kind, DEFAULT_M, faiss.METRIC_L2)
+    index = faiss.IndexHNSWSQ(dataset.dim, kind, _M, faiss.METRIC_L2)
     return _fill_faiss(faiss, index, dataset, threads, True)
 
 
 def _fill_faiss(faiss: Any, graph: Any, dataset: Dataset, threads: int, refines: bool) -> Faiss:
     faiss.omp_set_num_threads(threads)
-    graph.hnsw.efConstruction = DEFAULT_EF_CONSTRUCTION
+    graph.hnsw.efConstruction = _EF_CONSTRUCTION
     index = faiss.IndexRefineFlat(graph) if refines else graph
     vectors = _euclidean(dataset)
     index.train(vectors)
@@ -146,8 +148,8 @@ def _fill_usearch(usearch: Any, dataset: Dataset, threads: int, dtype: str) -> U
         ndim=dataset.dim,
         metric="cos" if dataset.metric == "cosine" else "l2sq",
         dtype=dtype,
-        connectivity=DEFAULT_M,
-        expansion_add=DEFAULT_EF_CONSTRUCTION,
+        connectivity=_M,
+        expansion_add=_EF_CONSTRUCTION,
     )
     index.add(np.arange(len(dataset)), dataset.vectors, threads=threads)
     return Usearch(index)
@@ -168,7 +170,7 @@ class Svs:
 def make_svs(svs: Any, dataset: Dataset, threads: int) -> Svs:
     """In float16. Its codes are smaller, but end the process on a processor that is not Intel's."""
     parameters = svs.VamanaBuildParameters(
-        graph_max_degree=_VAMANA_DEGREE, window_size=DEFAULT_EF_CONSTRUCTION, alpha=_VAMANA_ALPHA
+        graph_max_degree=_VAMANA_DEGREE, window_size=_EF_CONSTRUCTION, alpha=_VAMANA_ALPHA
     )
     vectors = _euclidean(dataset).astype(np.float16)
     return Svs(svs.Vamana.build(parameters, vectors, svs.DistanceType.L2, num_threads=threads))

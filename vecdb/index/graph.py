@@ -263,4 +263,7 @@ def _scratch(graph: Graph, nodes: int, pool: int) -> Struct:
         _LOCAL.sizes = sizes = max(sizes[0], nodes + nodes // 8), max(sizes[1], needed[1]), graph.dim
         _LOCAL.scratch = kernel.new_scratch(sizes[0], sizes[1], sizes[1], graph.dim)
     scratch: Struct = _LOCAL.scratch
+    # No more than was asked for, or what is found among dead rows would depend on what the thread did before.
+    scratch.set(kernel.VISITED_WORDS, nodes // 64 + 1)
+    scratch.set(kernel.POOL_SIZE, needed[1])
     return scratch

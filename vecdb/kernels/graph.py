@@ -58,7 +58,7 @@ NODE_MASK: Final = 0xFFFFFFFF
 
 ZERO_CODE: Final = 128  # the code of the mean
 
-# Rows fetched ahead of the one whose distance is computed. Measured with 6 and 2 cache lines a row: 4 to 8 are equal.
+# Rows fetched ahead of the one whose distance is computed.
 _AHEAD: Final = 6
 _CACHE_LINE: Final = 64
 _MOST_LINES: Final = 8  # of a float32 vector; what comes after, the processor fetches by itself

@@ -43,6 +43,10 @@ class Struct:
         self._numbers = np.array(numbers, np.int64)
         self.address: Any = self._items if PLAIN else int(self._numbers.ctypes.data)
 
+    def set(self, number: int, value: int) -> None:
+        """Change a number."""
+        self._items[number] = self._numbers[number] = value
+
 
 def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
     return builder.inttoptr(address, kind.as_pointer())
