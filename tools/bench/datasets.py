@@ -42,6 +42,7 @@ class Dataset:
     queries: Float32  # (queries, dim), none of them among the rows
     declared: Mapping[str, type]  # fields and their types
     fields: Sequence[dict[str, Any]] | None  # of each row; None where there are none
+    query_fields: Sequence[dict[str, Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -63,8 +64,7 @@ def _load_passages(folder: Path, rows: int | None) -> Dataset:
     """Embeddings of passages of text with their metadata: cosine, 384 dimensions, ids of str."""
     vectors = np.load(folder / "passages.f16.npy", mmap_mode="r")
     chosen = _choose(len(vectors), rows)
-    with gzip.open(folder / "passages.jsonl.gz", "rt", encoding="utf-8") as file:
-        lines = file.readlines()
+    lines = _read_lines(folder / "passages.jsonl.gz")
     if len(lines) != len(vectors):
         raise DatasetError(f"passages: {len(lines)} rows of fields for {len(vectors)} vectors")
     fields = [json.loads(lines[row]) for row in chosen]
@@ -76,6 +76,7 @@ def _load_passages(folder: Path, rows: int | None) -> Dataset:
         queries=np.load(folder / "passages-queries.f16.npy").astype(np.float32),
         declared=_PASSAGE_FIELDS,
         fields=fields,
+        query_fields=[json.loads(line) for line in _read_lines(folder / "passages-queries.jsonl.gz")],
     )
 
 
@@ -92,6 +93,11 @@ def _load_patches(folder: Path, rows: int | None) -> Dataset:
         declared={},
         fields=None,
     )
+
+
+def _read_lines(file: Path) -> list[str]:
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        return lines.readlines()
 
 
 def _choose(available: int, wanted: int | None) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import vecdb
@@ -12,14 +13,16 @@ TABLE = "bench"
 _WARM_ROWS = 2048  # enough for a graph
 
 
-def fill(file: Path, dataset: Dataset, batch: int) -> float:
+def fill(file: Path, dataset: Dataset, batch: int, indexes: Sequence[str] = ()) -> float:
     """Create the file and insert every row, with its fields, so many at once. Returns the seconds of it all.
 
     Each batch is a commit that is synced to the disk before the next begins, as `durability="full"` has it.
     """
     start = time.perf_counter()
     with vecdb.connect(file) as db:
-        table = db.create_table(TABLE, dim=dataset.dim, metric=dataset.metric, fields=dataset.declared)
+        table = db.create_table(
+            TABLE, dim=dataset.dim, metric=dataset.metric, fields=dataset.declared, indexes=indexes
+        )
         insert(table, dataset, 0, len(dataset), batch)
     return time.perf_counter() - start
 
