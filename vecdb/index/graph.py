@@ -94,7 +94,7 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int) -> Neare
     beam = max(ef, k)
     # Dead rows take places in the pool, so that it must be longer where many are dead.
     pool = int(1.25 * beam * graph.slots / max(state.live, 1)) + 64
-    scratch = _scratch(graph, max(graph.slots, state.upper), pool)
+    scratch = _scratch(graph, graph.slots + state.upper, pool)
     result = Nearest.empty(len(queries), k)
     compared = search_kernel(
         graph.struct.address,
@@ -247,7 +247,7 @@ class Linker:
         # A pool of twice the beam lets dead rows conduct without crowding out the living. A node may be chosen by a
         # whole batch.
         pool = max(2 * self._ef + 32, _BATCH + graph.degree)
-        return _scratch(graph, max(self._stop, self.entries), pool)
+        return _scratch(graph, self._stop + self.entries, pool)
 
 
 def _write(blocks: Blocks, nodes: NDArray[np.int64], item: int, values: NDArray[np.int64]) -> None:
@@ -257,7 +257,7 @@ def _write(blocks: Blocks, nodes: NDArray[np.int64], item: int, values: NDArray[
 
 def _scratch(graph: Graph, nodes: int, pool: int) -> Struct:
     """This thread's working memory, large enough."""
-    needed = nodes, max(pool, 2 * graph.degree), graph.dim
+    needed = nodes, max(pool, kernel.MOST_TOGETHER * graph.degree + 1), graph.dim
     sizes = getattr(_LOCAL, "sizes", (0, 0, 0))
     if needed[0] > sizes[0] or needed[1] > sizes[1] or needed[2] != sizes[2]:
         _LOCAL.sizes = sizes = max(sizes[0], nodes + nodes // 8), max(sizes[1], needed[1]), graph.dim

@@ -38,6 +38,11 @@ def jit(function: Function) -> Function:
     return _compile(function, cache=False)
 
 
+def inline(function: Function) -> Function:
+    """As `jit`, for what is called for each row or neighbour: machine code without a call, at every place of use."""
+    return _compile(function, cache=False, forceinline=True)
+
+
 class _Notice(event.Listener):
     """Tells on a terminal, once, that the first use takes its time."""
 
@@ -82,6 +87,6 @@ class Kernel:
             return self._compiled(*arguments)
 
 
-def _compile(function: Function, *, cache: bool) -> Function:
-    compile_ = numba.njit(nogil=True, fastmath=_FAST_MATH, error_model="numpy", cache=cache)
+def _compile(function: Function, *, cache: bool, forceinline: bool = False) -> Function:
+    compile_ = numba.njit(nogil=True, fastmath=_FAST_MATH, error_model="numpy", cache=cache, forceinline=forceinline)
     return cast(Function, compile_(function))

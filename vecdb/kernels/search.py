@@ -16,8 +16,9 @@ from vecdb.kernels.graph import (
     METRIC,
     POOL,
     VECTORS,
-    approach,
     beam,
+    descend,
+    enter,
     fetch_vector,
     load_query,
     node_of,
@@ -102,9 +103,16 @@ def search(
     for number in range(count):
         query = shift(queries, number * dim, 4)
         load_query(graph, query, scratch)
-        compared += approach(graph, entry_layer, entry_node, np.int64(0), scratch)
-        size, steps = beam(graph, np.int64(0), np.int64(1), ef, scratch)
-        compared += steps
+        enter(graph, entry_layer, entry_node, scratch)
+        size = np.int64(1)
+        layer = entry_layer
+        while layer >= 0:
+            size, steps = beam(graph, layer, size, np.int64(1) if layer > 0 else ef, scratch)
+            compared += steps
+            if layer > 0:
+                size = np.int64(1)
+                descend(graph, layer, size, scratch)
+            layer -= 1
         taken = np.int64(0)
         for i in range(size):
             key = get_i64(pool, i)
