@@ -45,7 +45,7 @@ from vecdb.kernels.graph import (
     slot_of,
     visit,
 )
-from vecdb.kernels.jit import Kernel, inline, jit
+from vecdb.kernels.jit import Kernel, inline, jit, paste
 from vecdb.kernels.memory import (
     Struct,
     field,
@@ -155,7 +155,7 @@ def _add(graph: Any, layer: Any, node: Any, count: Any, limit: Any, scratch: Any
     return count + 1
 
 
-@jit
+@paste
 def _add_neighbours(graph: Any, layer: Any, count: Any, limit: Any, scratch: Any) -> Any:
     """Algorithm 4's extendCandidates: the neighbours of candidates become candidates."""
     known = field(scratch, CHOSEN)
@@ -175,7 +175,7 @@ def _add_neighbours(graph: Any, layer: Any, count: Any, limit: Any, scratch: Any
     return total
 
 
-@jit
+@paste
 def _choose(graph: Any, layer: Any, node: Any, size: Any, batch: Any, build: Any, scratch: Any) -> None:
     """Choose the neighbours of a new node on a layer, out of the pool's first `size` keys and of the batch."""
     ef = field(build, EF)
@@ -266,7 +266,7 @@ def _tree_links(graph: Any, node: Any) -> Any:
     return count
 
 
-@jit
+@paste
 def _find_parent(graph: Any, chosen: Any, first: Any, limit: Any, adopted: Any) -> Any:
     """The first of a row's chosen neighbours that was in the graph before the batch and has a link to spare for the
     tree; where none has, another node, which takes the place of the last chosen."""

@@ -27,7 +27,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vecdb.kernels.jit import inline, jit
+from vecdb.kernels.jit import inline, jit, paste
 from vecdb.kernels.memory import (
     Struct,
     field,
@@ -133,7 +133,7 @@ def new_scratch(nodes: int, pool: int, fresh: int, dim: int) -> Struct:
 # Distances
 
 
-@jit
+@paste
 def load_query(graph: Any, vector: Any, scratch: Any) -> None:
     """Make a vector, the address of float32 numbers, the query."""
     dim = field(graph, DIM)
@@ -150,7 +150,7 @@ def load_query(graph: Any, vector: Any, scratch: Any) -> None:
         _encode_query(graph, dim, point, scratch)
 
 
-@jit
+@paste
 def _encode_query(graph: Any, dim: Any, point: Any, scratch: Any) -> None:
     """The query in codes of its own steps: it may lie outside the range of the rows, or use little of it."""
     grid = field(graph, GRID)
@@ -192,7 +192,7 @@ def load_row(graph: Any, slot: Any, scratch: Any) -> None:
             set_f32(point, i, get_f32(vector, i) * scale)
 
 
-@jit
+@paste
 def _set_terms(scale: Any, total: Any, weight: Any, scratch: Any) -> None:
     # (codes - ZERO_CODE) * query = codes * query - ZERO_CODE * (sum of query)
     terms = field(scratch, TERMS)
@@ -242,7 +242,7 @@ def fetch_row(graph: Any, slot: Any) -> None:
         fetch_vector(graph, slot)
 
 
-@jit
+@paste
 def fetch_vector(graph: Any, slot: Any) -> None:
     """Have the beginning of a vector brought into the cache."""
     dim = field(graph, DIM)
@@ -254,7 +254,7 @@ def fetch_vector(graph: Any, slot: Any) -> None:
 # Records
 
 
-@inline
+@paste
 def is_live(graph: Any, slot: Any) -> Any:
     byte = slot >> 3
     shift_ = field(graph, LIVE_SHIFT)
@@ -274,7 +274,7 @@ def record(graph: Any, layer: Any, node: Any) -> Any:
     return shift(field(graph, kind + RECORDS), number * field(graph, kind + RECORD_WIDTH), 4)
 
 
-@inline
+@paste
 def capacity(graph: Any, layer: Any) -> Any:
     """The most neighbours of a node."""
     return field(graph, (BASE if layer == 0 else UPPERS) + RECORD_WIDTH) - HEAD
@@ -286,7 +286,7 @@ def slot_of(graph: Any, layer: Any, node: Any) -> Any:
     return node if layer == 0 else get_i32(record(graph, layer, node), SLOT)
 
 
-@inline
+@paste
 def node_of(key: Any) -> Any:
     """The node of a key of the pool."""
     return (key & NODE_MASK) >> 2
@@ -319,7 +319,7 @@ def put(keys: Any, size: Any, key: Any) -> Any:
     return low
 
 
-@inline
+@paste
 def visit(layer: Any, node: Any, scratch: Any) -> Any:
     """Mark a node; 1 where this walk meets it for the first time."""
     visited = field(scratch, VISITED)
@@ -331,7 +331,7 @@ def visit(layer: Any, node: Any, scratch: Any) -> Any:
     return np.int64((word & bit) == 0)
 
 
-@inline
+@paste
 def _meet(graph: Any, layer: Any, node: Any, count: Any, scratch: Any) -> Any:
     """Gather the neighbours of a node that this walk has not met, after `count` others, and have their rows fetched;
     their number."""
@@ -352,7 +352,7 @@ def _meet(graph: Any, layer: Any, node: Any, count: Any, scratch: Any) -> Any:
     return count
 
 
-@jit
+@paste
 def enter(graph: Any, layer: Any, node: Any, scratch: Any) -> None:
     """Begin a walk: the entry point (layer, node) becomes the pool's only key."""
     visited = field(scratch, VISITED)
@@ -419,7 +419,7 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, scratch: Any) -> Any:
     return size, compared
 
 
-@jit
+@paste
 def descend(graph: Any, layer: Any, size: Any, scratch: Any) -> None:
     """Turn the pool's keys of `layer` into those of the same slots one layer down."""
     pool = field(scratch, POOL)

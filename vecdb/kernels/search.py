@@ -23,11 +23,11 @@ from vecdb.kernels.graph import (
     load_query,
     node_of,
 )
-from vecdb.kernels.jit import Kernel, jit
+from vecdb.kernels.jit import Kernel, paste
 from vecdb.kernels.memory import field, get_f32, get_f64, get_i32, get_i64, set_f64, set_i32, set_i64, shift
 
 
-@jit
+@paste
 def _exact(metric: Any, query: Any, vector: Any, dim: Any) -> Any:
     """The distance on the public scale, accumulated in float64."""
     dot = 0.0
@@ -51,7 +51,7 @@ def _exact(metric: Any, query: Any, vector: Any, dim: Any) -> Any:
     return max(0.0, 1.0 - dot / math.sqrt(a * b))
 
 
-@jit
+@paste
 def _keep(slots: Any, distances: Any, k: Any, found: Any, slot: Any, distance: Any) -> Any:
     """Insert into at most k results, ascending by (distance, slot), if it is near enough; how many there are."""
     if found == k:
