@@ -104,13 +104,19 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int) -> Neare
         len(queries),
         k,
         beam,
-        beam,
+        _reranked(k, beam),
         address_of(result.slots),
         address_of(result.distances),
         address_of(result.counts),
         scratch.address,
     )
     return result._replace(compared=int(compared))
+
+
+def _reranked(k: int, ef: int) -> int:
+    """How many of the nearest by their codes are measured by their vectors: more than k, as codes may order rows
+    wrongly, and the more the wider the search."""
+    return min(ef, 2 * k + ef // 4)
 
 
 class Linker:
