@@ -230,7 +230,8 @@ class Linker:
         targets, sources = pairs >> 32, pairs & 0xFFFFFFFF
         starts = np.concatenate([[0], np.flatnonzero(np.diff(targets)) + 1, [len(targets)]])
         targets = targets[starts[:-1]]
-        blocks.own_all(np.unique(targets // blocks.per_block))
+        numbers = targets // blocks.per_block  # ascending, as targets are
+        blocks.own_all(numbers[np.diff(numbers, prepend=-1) > 0])
         graph = self._make()
         struct, groups = graph.struct.address, (address_of(targets), address_of(starts), address_of(sources))
 
