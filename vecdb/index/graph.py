@@ -96,7 +96,7 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int, *, measu
     beam = max(ef, k)
     # Dead rows take places in the pool, so that it must be longer where many are dead.
     pool = int(1.25 * beam * graph.slots / max(state.live, 1)) + 64
-    scratch = _scratch(graph, max(graph.slots, state.upper), pool)
+    scratch = _scratch(graph, graph.slots + state.upper, pool)
     result = Nearest.empty(len(queries), k)
     compared = search_kernel(
         graph.struct.address,
@@ -106,7 +106,7 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int, *, measu
         len(queries),
         k,
         beam,
-        beam if measured else 0,
+        _reranked(k, beam) if measured else 0,
         address_of(result.slots),
         address_of(result.distances),
         address_of(result.counts),
@@ -119,6 +119,12 @@ def load_kernels() -> None:
     """Load or compile what a search needs, by answering no queries."""
     nothing = Struct(*[0] * _MOST_FIELDS)
     search_kernel(nothing.address, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)
+
+
+def _reranked(k: int, ef: int) -> int:
+    """How many of the nearest by their codes are measured by their vectors: more than k, as codes may order rows
+    wrongly, and the more the wider the search."""
+    return min(ef, 2 * k + ef // 4)
 
 
 class Linker:
@@ -232,7 +238,8 @@ class Linker:
         targets, sources = pairs >> 32, pairs & 0xFFFFFFFF
         starts = np.concatenate([[0], np.flatnonzero(np.diff(targets)) + 1, [len(targets)]])
         targets = targets[starts[:-1]]
-        blocks.own_all(np.unique(targets // blocks.per_block))
+        numbers = targets // blocks.per_block  # ascending, as targets are
+        blocks.own_all(numbers[np.diff(numbers, prepend=-1) > 0])
         graph = self._make()
         struct, groups = graph.struct.address, (address_of(targets), address_of(starts), address_of(sources))
 
@@ -255,7 +262,7 @@ class Linker:
         # A pool of twice the beam lets dead rows conduct without crowding out the living. A node may be chosen by a
         # whole batch.
         pool = max(2 * self._ef + 32, _BATCH + graph.degree)
-        return _scratch(graph, max(self._stop, self.entries), pool)
+        return _scratch(graph, self._stop + self.entries, pool)
 
 
 def _write(blocks: Blocks, nodes: NDArray[np.int64], item: int, values: NDArray[np.int64]) -> None:
@@ -265,7 +272,7 @@ def _write(blocks: Blocks, nodes: NDArray[np.int64], item: int, values: NDArray[
 
 def _scratch(graph: Graph, nodes: int, pool: int) -> Struct:
     """This thread's working memory, large enough."""
-    needed = nodes, max(pool, 2 * graph.degree), graph.dim
+    needed = nodes, max(pool, kernel.MOST_TOGETHER * graph.degree + 1), graph.dim
     sizes = getattr(_LOCAL, "sizes", (0, 0, 0))
     if needed[0] > sizes[0] or needed[1] > sizes[1] or needed[2] != sizes[2]:
         _LOCAL.sizes = sizes = max(sizes[0], nodes + nodes // 8), max(sizes[1], needed[1]), graph.dim
