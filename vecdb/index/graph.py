@@ -95,7 +95,7 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int) -> Neare
     # Dead rows take places in the pool, so that it must be longer where many are dead.
     pool = int(1.25 * beam * graph.slots / max(state.live, 1)) + 64
     scratch = _scratch(graph, max(graph.slots, state.upper), pool)
-    result = Nearest.empty(len(queries), k)
+    slots, distances, counts, _ = Nearest.empty(len(queries), k)
     compared = search_kernel(
         graph.struct.address,
         state.entry_layer,
@@ -105,12 +105,12 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int) -> Neare
         k,
         beam,
         beam,
-        address_of(result.slots),
-        address_of(result.distances),
-        address_of(result.counts),
+        address_of(slots),
+        address_of(distances),
+        address_of(counts),
         scratch.address,
     )
-    return result._replace(compared=int(compared))
+    return Nearest(slots, distances, counts, int(compared))
 
 
 class Linker:

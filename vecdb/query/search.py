@@ -50,15 +50,16 @@ def search(
     version = view.column(table, column)
     beam = None if use_exact else choose_beam(version, k, ef)
     nearest, beam = _nearest(version, query, k, beam)
-    count = nearest.counts[0]
+    count = int(nearest.counts[0])
+    distances = nearest.distances[0, :count]
     if radius is not None:
-        count = np.searchsorted(nearest.distances[0, :count], radius, side="right")
-    slots = nearest.slots[0, :count]
+        distances = distances[: np.searchsorted(distances, radius, side="right")]
+    slots = nearest.slots[0, : len(distances)]
     rows = None if wanted is False and not vectors else fetch(view, table, slots, wanted, vectors)
     ids = view.ids(table, slots).tolist() if rows is None else [row[0] for row in rows]
     strategy = "scan" if beam is None else "graph"
     plan = Plan(strategy, version.state.live, nearest.compared, beam, time.perf_counter() - start)
-    return Hits(ids, nearest.distances[0, :count], rows, plan)
+    return Hits(ids, distances, rows, plan)
 
 
 def search_batch(

@@ -42,12 +42,12 @@ def pack(value: Any) -> bytes:
     return payload
 
 
-def unpack(payload: bytes | memoryview, what: str) -> Any:
-    """The value of a payload; CorruptionError, which names `what`, where it is not msgpack of ours."""
+def unpack(payload: bytes | memoryview, what: str, *of: object) -> Any:
+    """The value of a payload; CorruptionError, which names `what` (% `of`), where it is not msgpack of ours."""
     try:
         return msgpack.unpackb(payload, ext_hook=_decode_extension, strict_map_key=True)
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-        raise CorruptionError(f"{what} can't be decoded: {error}") from error
+        raise CorruptionError(f"{what % of if of else what} can't be decoded: {error}") from error
 
 
 def _encode_extension(value: Any) -> msgpack.ExtType:

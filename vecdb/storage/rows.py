@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vecdb.errors import CorruptionError
 from vecdb.options import MAX_SLOTS
@@ -13,6 +13,8 @@ from vecdb.storage.records import pack, unpack
 from vecdb.storage.view import PendingWrites, Records
 
 Id = int | str
+
+_ROW_NAME: Final = "the row in slot %d of table %r"
 
 
 class RowRecord(NamedTuple):
@@ -41,30 +43,24 @@ def find_row(records: Records, schema: Schema, identifier: Id) -> tuple[int, Row
     slot = find_slot(records, schema.table, identifier)
     if slot is None:
         return None
-    row = read_row(records, schema, slot)
-    if row is None or row.id != identifier or type(row.id) is not type(identifier):
+    row = existing_row(records, schema, slot)
+    if row.id != identifier or type(row.id) is not type(identifier):
         raise CorruptionError(
             f"table {schema.name!r}: the id {identifier!r} points to slot {slot}, which has another row"
         )
     return slot, row
 
 
-def read_row(records: Records, schema: Schema, slot: int) -> RowRecord | None:
-    payload = records.get(Space.ROWS, keys.row(schema.table, slot))
-    return None if payload is None else decode_row(payload, schema, slot)
-
-
 def existing_row(records: Records, schema: Schema, slot: int) -> RowRecord:
     """The row in a slot that has one."""
-    row = read_row(records, schema, slot)
-    if row is None:
+    payload = records.get(Space.ROWS, keys.row(schema.table, slot))
+    if payload is None:
         raise CorruptionError(f"table {schema.name!r} has no row in slot {slot}, to which an index points")
-    return row
+    return decode_row(payload, schema, slot)
 
 
 def decode_row(payload: bytes | memoryview, schema: Schema, slot: int) -> RowRecord:
-    what = f"the row in slot {slot} of table {schema.name!r}"
-    row = unpack(payload, what)
+    row = unpack(payload, _ROW_NAME, slot, schema.name)
     if type(row) is list and len(row) == len(RowRecord._fields):
         identifier, _, vectors, values, extra = row
         if (
@@ -75,7 +71,7 @@ def decode_row(payload: bytes | memoryview, schema: Schema, slot: int) -> RowRec
             and len(values) <= len(schema.fields)
         ):
             return RowRecord._make(row)
-    raise CorruptionError(f"{what} is malformed")
+    raise CorruptionError(f"{_ROW_NAME % (slot, schema.name)} is malformed")
 
 
 def put_row(writes: PendingWrites, table: int, slot: int, payload: bytes) -> None:
