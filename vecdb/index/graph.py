@@ -137,6 +137,7 @@ class Linker:
         self._stop = stop
         self._live = live
         self._make = make
+        self._made: tuple[Graph, NDArray[Any], NDArray[Any]] | None = None
         self._links = links
         self._upper = upper
         self._workers = workers
@@ -183,7 +184,7 @@ class Linker:
         lists = np.full((stop - first, self._limits[0]), -1, np.int32)
         upper_lists = np.full((stop_entry - first_entry, self._limits[1]), -1, np.int32)
         batch = build.new_batch((first, stop), (first_entry, stop_entry), levels, entries, lists, upper_lists)
-        graph = self._make()
+        graph = self._present()
         struct, (layer, node) = graph.struct.address, self.entry_point
 
         def choose(start: int, end: int) -> None:
@@ -216,16 +217,18 @@ class Linker:
 
     def _attach(self, layer: int, chosen: NDArray[np.int32], first: int, blocks: Blocks) -> None:
         """Give those who were chosen, by the nodes from `first` on, the links back."""
-        taken = chosen >= 0
-        sources = np.repeat(np.arange(first, first + len(chosen), dtype=np.int64), taken.sum(axis=1))
-        pairs = np.sort(chosen[taken].astype(np.int64) << 32 | sources)
-        if len(pairs) == 0:
+        rows, places = (chosen >= 0).nonzero()
+        if len(rows) == 0:
             return
+        pairs = chosen[rows, places].astype(np.int64) << 32 | rows + first
+        pairs.sort()
         targets, sources = pairs >> 32, pairs & 0xFFFFFFFF
-        starts = np.concatenate([[0], np.flatnonzero(np.diff(targets)) + 1, [len(targets)]])
-        targets = targets[starts[:-1]]
-        blocks.own_all(np.unique(targets // blocks.per_block))
-        graph = self._make()
+        starts = _starts(targets)
+        targets = targets[starts]
+        starts = np.append(starts, len(pairs))
+        numbers = targets // blocks.per_block
+        blocks.own_all(numbers[_starts(numbers)])
+        graph = self._present()
         struct, groups = graph.struct.address, (address_of(targets), address_of(starts), address_of(sources))
 
         def attach(start: int, end: int) -> None:
@@ -243,11 +246,23 @@ class Linker:
             entry = int(self._entries[first - self._first + highest])
             self.entry_point = level, entry + level - 1 if level > 0 else first + highest
 
+    def _present(self) -> Graph:
+        """The graph as it is, made anew only where blocks lie in another arena than before, as in a larger one."""
+        links, upper = self._links.arena, self._upper.arena
+        if self._made is None or self._made[1] is not links or self._made[2] is not upper:
+            self._made = self._make(), links, upper
+        return self._made[0]
+
     def _scratch(self, graph: Graph) -> Struct:
         # A pool of twice the beam lets dead rows conduct without crowding out the living. A node may be chosen by a
         # whole batch.
         pool = max(2 * self._ef + 32, _BATCH + graph.degree)
         return _scratch(graph, max(self._stop, self.entries), pool)
+
+
+def _starts(numbers: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Where the runs of equal ones begin in sorted numbers, of which there are some."""
+    return np.append(0, (numbers[1:] != numbers[:-1]).nonzero()[0] + 1)
 
 
 def _write(blocks: Blocks, nodes: NDArray[np.int64], item: int, values: NDArray[np.int64]) -> None:
