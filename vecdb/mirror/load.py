@@ -126,8 +126,14 @@ def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror) -> Non
     column = mirror.column
     for space, blocks in mirror.blocks.items():
         numbers = blocks.changed()
-        for number, place in zip(numbers.tolist(), blocks.table[numbers].tolist(), strict=True):
-            writes.put(space, keys.block(table, column.number, number), blocks.arena[place].tobytes())
+        places = blocks.table[numbers].tolist()
+        writes.put_all(
+            space,
+            {
+                keys.block(table, column.number, number): blocks.arena[place].tobytes()
+                for number, place in zip(numbers.tolist(), places, strict=True)
+            },
+        )
     per_block = vectors_per_block(column)
     for number, slots in _blocks_of(mirror.published_slots, mirror.slots, per_block):
         vectors = np.zeros((per_block, column.options.dim), vector_dtype(column))

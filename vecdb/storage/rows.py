@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from vecdb.errors import CorruptionError
@@ -9,7 +10,7 @@ from vecdb.options import MAX_SLOTS
 from vecdb.storage import keys
 from vecdb.storage.catalog import Schema
 from vecdb.storage.keys import Space
-from vecdb.storage.records import pack, unpack
+from vecdb.storage.records import packer, unpack
 from vecdb.storage.view import PendingWrites, Records
 
 Id = int | str
@@ -74,13 +75,14 @@ def decode_row(payload: bytes | memoryview, schema: Schema, slot: int) -> RowRec
     raise CorruptionError(f"{_ROW_NAME % (slot, schema.name)} is malformed")
 
 
-def put_row(writes: PendingWrites, table: int, slot: int, payload: bytes) -> None:
-    """Store an encoded row in its slot."""
-    writes.put(Space.ROWS, keys.row(table, slot), payload)
+def put_rows(writes: PendingWrites, table: int, payloads: Iterable[tuple[int, bytes]]) -> None:
+    """Store encoded rows, each with its slot."""
+    writes.put_all(Space.ROWS, {keys.row(table, slot): payload for slot, payload in payloads})
 
 
-def put_id(writes: PendingWrites, table: int, identifier: Id, slot: int) -> None:
-    writes.put(Space.IDS, keys.row_id(table, identifier), slot.to_bytes(4, "big"))
+def put_ids(writes: PendingWrites, table: int, slots: Iterable[tuple[Id, int]]) -> None:
+    """Store the slots of ids."""
+    writes.put_all(Space.IDS, {keys.row_id(table, identifier): slot.to_bytes(4, "big") for identifier, slot in slots})
 
 
 def delete_row(writes: PendingWrites, table: int, slot: int, identifier: Id) -> None:
@@ -88,5 +90,6 @@ def delete_row(writes: PendingWrites, table: int, slot: int, identifier: Id) -> 
     writes.delete(Space.IDS, keys.row_id(table, identifier))
 
 
-def encode_row(record: RowRecord) -> bytes:
-    return pack(list(record))
+def encode_rows(rows: Iterable[RowRecord]) -> list[bytes]:
+    pack = packer()
+    return [pack(list(row)) for row in rows]
