@@ -36,25 +36,26 @@ def test_a_beam_finds_what_the_plain_one_finds(rng: np.random.Generator, metric:
     mirror.remove(np.flatnonzero(rng.random(1500) < dead))
     version = mirror.present()
     live = set(version.live_slots.tolist())
-    lists = [[int(node) for node in record[2:] if node >= 0] for record in version.links.gather().reshape(-1, 17)]
+    lists = {slot: links(record) for slot, record in enumerate(version.links.gather().reshape(-1, 17))}
     upper = version.upper.gather().reshape(-1, 8)
+    owners = upper[:, 0]
+    live_entries = {entry for entry, slot in enumerate(owners.tolist()) if slot in live}
+    upper_lists = {entry: links(record) for entry, record in enumerate(upper)}
     for query in rng.normal(size=(30, 8)).astype(np.float32):
         far = distances(vectors, query, metric)
-        # The greedy descent of the plain search.
         layer, node = version.state.entry_layer, version.state.entry_node
         while layer > 0:
-            best = min(
-                [node, *[int(n) for n in upper[node, 2:] if n >= 0]], key=lambda n: (far[upper[n, 0]], n != node)
-            )
-            if best == node:
-                node = node - 1 if layer > 1 else int(upper[node, 0])
-                layer -= 1
-            else:
-                node = best
+            entry = beam(upper_lists, far[owners].__getitem__, live_entries.__contains__, node, 1)[0]
+            node = entry - 1 if layer > 1 else int(owners[entry])
+            layer -= 1
         for ef in (1, 5, 40):
-            expected = [slot for _, slot in beam(lists, far.__getitem__, live.__contains__, node, ef)]
+            expected = [slot for slot in beam(lists, far.__getitem__, live.__contains__, node, ef) if slot in live]
             found = graph.search(version.graph, query[None], ef, ef)
             assert found.slots[0, : found.counts[0]].tolist() == expected
+
+
+def links(record: np.ndarray) -> list[int]:
+    return [node for node in record[2:].tolist() if node >= 0]
 
 
 def test_every_option_of_the_heuristic_builds_a_good_graph(rng: np.random.Generator) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from itertools import zip_longest
-from types import GenericAlias
+from types import GenericAlias, NoneType
 from typing import Any, Final, get_args, get_origin
 
 import numpy as np
@@ -15,6 +15,7 @@ from vecdb.options import MAX_DEPTH, MAX_FIELDS, MAX_NAME_BYTES
 from vecdb.storage.catalog import Field, Schema
 
 Values = list[Any]
+Extra = dict[str, Any]
 
 _SCALARS: Final[dict[type, str]] = {str: "str", int: "int", float: "float", bool: "bool", datetime: "datetime"}
 _PYTHON: Final = {name: python for python, name in _SCALARS.items()}
@@ -44,24 +45,23 @@ def check_name(name: object, what: str) -> str:
     return str.__str__(name)
 
 
-def split_fields(schema: Schema, fields: Mapping[str, Any] | None, row: object) -> tuple[Values, dict[str, Any]]:
-    """A row's fields as declared values in their order, trailing nulls cut, and the rest. `row` names it in errors."""
-    if fields is None:
-        return [], {}
-    if not isinstance(fields, Mapping):
-        raise FieldError(f"row {row!r}: fields must be a dict, not {type(fields).__name__}")
-    rest = dict(fields)
-    values = []
-    for field in schema.fields:
-        value = rest.pop(field.name, None)
-        if value is not None and not _is_plain(value, field.type):
-            value = _checked(field, value, row)
-        values.append(value)
-    while values and values[-1] is None:
-        values.pop()
-    if not rest:
-        return values, rest
-    return values, {name: _plain(value, row, name, 1) for name, value in rest.items() if _is_key(name, row, "")}
+def split_fields(schema: Schema, rows: Iterable[object], ids: Sequence[object]) -> tuple[list[Values], list[Extra]]:
+    """Rows' fields as declared values in their order, trailing nulls cut, and the rest. `ids` name the rows in errors.
+
+    Looked at by field, since the values of one are mostly of one type, and stored as they are.
+    """
+    given = [_as_dict(row, identifier) for row, identifier in zip(rows, ids, strict=True)]
+    columns = [_checked_column(field, [row.get(field.name) for row in given], ids) for field in schema.fields]
+    values: list[Values] = [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in given]
+    for row_values in values:
+        while row_values and row_values[-1] is None:
+            row_values.pop()
+    names, none = set(schema.field_names), Extra()
+    extras = [
+        none if row.keys() <= names else _plain_fields(row, names, identifier)
+        for row, identifier in zip(given, ids, strict=True)
+    ]
+    return values, extras
 
 
 def join_fields(schema: Schema, values: Values, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,13 +82,45 @@ def _type_name(name: str, kind: object) -> str:
     )
 
 
-def _is_plain(value: Any, kind: str) -> bool:
-    """Whether a value is stored as it is: most are, and need no closer look."""
-    if type(value) is str:
-        return kind == "str" and value.isascii()
-    if type(value) is int:
-        return kind == "int" and _INT_MIN <= value <= _INT_MAX
-    return False
+def _as_dict(fields: object, row: object) -> dict[Any, Any]:
+    if fields is None:
+        return {}
+    if not isinstance(fields, Mapping):
+        raise FieldError(f"row {row!r}: fields must be a dict, not {type(fields).__name__}")
+    return fields if type(fields) is dict else dict(fields)
+
+
+def _checked_column(field: Field, values: list[Any], rows: Sequence[object]) -> list[Any]:
+    """A declared field's values, None among them, as they are stored."""
+    if _are_plain(field.type, values):
+        return values
+    return [value if value is None else _checked(field, value, row) for value, row in zip(values, rows, strict=True)]
+
+
+def _are_plain(kind: str, values: list[Any]) -> bool:
+    """Whether values are stored as they are, as one look at their types tells of most."""
+    types = set(map(type, values))
+    if NoneType in types:
+        types.remove(NoneType)
+        values = [value for value in values if value is not None]
+    if not types:
+        return True
+    if types != {_PYTHON.get(kind)}:
+        return False
+    if kind == "str":
+        return _is_unicode("".join(values))
+    if kind == "int":
+        return bool(min(values) >= _INT_MIN and max(values) <= _INT_MAX)
+    return kind in ("float", "bool")
+
+
+def _plain_fields(fields: dict[Any, Any], declared: Set[str], row: object) -> Extra:
+    """A row's fields that are not declared."""
+    return {
+        name: _plain(value, row, name, 1)
+        for name, value in fields.items()
+        if name not in declared and _is_key(name, row, "")
+    }
 
 
 def _checked(field: Field, value: Any, row: object) -> Any:
@@ -163,6 +195,14 @@ def _is_key(name: object, row: object, path: str) -> bool:
         raise FieldError(f"row {row!r}: names of fields{inside} must be str, not {name!r}")
     if not name.isascii():
         _encode(name, row, path or name)
+    return True
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
     return True
 
 

@@ -27,7 +27,10 @@ class Nearest(NamedTuple):
 
     @classmethod
     def empty(cls, queries: int, k: int) -> Nearest:
-        return cls(np.full((queries, k), -1, np.int32), np.full((queries, k), np.inf), np.zeros(queries, np.int64), 0)
+        slots, distances = np.empty((queries, k), np.int32), np.empty((queries, k))
+        slots.fill(-1)  # np.full takes three times as long
+        distances.fill(np.inf)
+        return cls(slots, distances, np.zeros(queries, np.int64), 0)
 
 
 class Rows(Protocol):

@@ -96,8 +96,8 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int, *, measu
     beam = max(ef, k)
     # Dead rows take places in the pool, so that it must be longer where many are dead.
     pool = int(1.25 * beam * graph.slots / max(state.live, 1)) + 64
-    scratch = _scratch(graph, max(graph.slots, state.upper), pool)
-    result = Nearest.empty(len(queries), k)
+    scratch = _scratch(graph, graph.slots + state.upper, pool)
+    slots, distances, counts, _ = Nearest.empty(len(queries), k)
     compared = search_kernel(
         graph.struct.address,
         state.entry_layer,
@@ -106,19 +106,25 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int, *, measu
         len(queries),
         k,
         beam,
-        beam if measured else 0,
-        address_of(result.slots),
-        address_of(result.distances),
-        address_of(result.counts),
+        _reranked(k, beam) if measured else 0,
+        address_of(slots),
+        address_of(distances),
+        address_of(counts),
         scratch.address,
     )
-    return result._replace(compared=int(compared))
+    return Nearest(slots, distances, counts, int(compared))
 
 
 def load_kernels() -> None:
     """Load or compile what a search needs, by answering no queries."""
     nothing = Struct(*[0] * _MOST_FIELDS)
     search_kernel(nothing.address, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)
+
+
+def _reranked(k: int, ef: int) -> int:
+    """How many of the nearest by their codes are measured by their vectors: more than k, as codes may order rows
+    wrongly, and the more the wider the search."""
+    return min(ef, 2 * k + ef // 4)
 
 
 class Linker:
@@ -145,6 +151,7 @@ class Linker:
         self._stop = stop
         self._live = live
         self._make = make
+        self._made: tuple[Graph, NDArray[Any], NDArray[Any]] | None = None
         self._links = links
         self._upper = upper
         self._workers = workers
@@ -191,7 +198,7 @@ class Linker:
         lists = np.full((stop - first, self._limits[0]), -1, np.int32)
         upper_lists = np.full((stop_entry - first_entry, self._limits[1]), -1, np.int32)
         batch = build.new_batch((first, stop), (first_entry, stop_entry), levels, entries, lists, upper_lists)
-        graph = self._make()
+        graph = self._present()
         struct, (layer, node) = graph.struct.address, self.entry_point
 
         def choose(start: int, end: int) -> None:
@@ -224,16 +231,18 @@ class Linker:
 
     def _attach(self, layer: int, chosen: NDArray[np.int32], first: int, blocks: Blocks) -> None:
         """Give those who were chosen, by the nodes from `first` on, the links back."""
-        taken = chosen >= 0
-        sources = np.repeat(np.arange(first, first + len(chosen), dtype=np.int64), taken.sum(axis=1))
-        pairs = np.sort(chosen[taken].astype(np.int64) << 32 | sources)
-        if len(pairs) == 0:
+        rows, places = (chosen >= 0).nonzero()
+        if len(rows) == 0:
             return
+        pairs = chosen[rows, places].astype(np.int64) << 32 | rows + first
+        pairs.sort()
         targets, sources = pairs >> 32, pairs & 0xFFFFFFFF
-        starts = np.concatenate([[0], np.flatnonzero(np.diff(targets)) + 1, [len(targets)]])
-        targets = targets[starts[:-1]]
-        blocks.own_all(np.unique(targets // blocks.per_block))
-        graph = self._make()
+        starts = _starts(targets)
+        targets = targets[starts]
+        starts = np.append(starts, len(pairs))
+        numbers = targets // blocks.per_block
+        blocks.own_all(numbers[_starts(numbers)])
+        graph = self._present()
         struct, groups = graph.struct.address, (address_of(targets), address_of(starts), address_of(sources))
 
         def attach(start: int, end: int) -> None:
@@ -251,11 +260,23 @@ class Linker:
             entry = int(self._entries[first - self._first + highest])
             self.entry_point = level, entry + level - 1 if level > 0 else first + highest
 
+    def _present(self) -> Graph:
+        """The graph as it is, made anew only where blocks lie in another arena than before, as in a larger one."""
+        links, upper = self._links.arena, self._upper.arena
+        if self._made is None or self._made[1] is not links or self._made[2] is not upper:
+            self._made = self._make(), links, upper
+        return self._made[0]
+
     def _scratch(self, graph: Graph) -> Struct:
         # A pool of twice the beam lets dead rows conduct without crowding out the living. A node may be chosen by a
         # whole batch.
         pool = max(2 * self._ef + 32, _BATCH + graph.degree)
-        return _scratch(graph, max(self._stop, self.entries), pool)
+        return _scratch(graph, self._stop + self.entries, pool)
+
+
+def _starts(numbers: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Where the runs of equal ones begin in sorted numbers, of which there are some."""
+    return np.append(0, (numbers[1:] != numbers[:-1]).nonzero()[0] + 1)
 
 
 def _write(blocks: Blocks, nodes: NDArray[np.int64], item: int, values: NDArray[np.int64]) -> None:
@@ -265,7 +286,7 @@ def _write(blocks: Blocks, nodes: NDArray[np.int64], item: int, values: NDArray[
 
 def _scratch(graph: Graph, nodes: int, pool: int) -> Struct:
     """This thread's working memory, large enough."""
-    needed = nodes, max(pool, 2 * graph.degree), graph.dim
+    needed = nodes, max(pool, kernel.MOST_TOGETHER * graph.degree + 1), graph.dim
     sizes = getattr(_LOCAL, "sizes", (0, 0, 0))
     if needed[0] > sizes[0] or needed[1] > sizes[1] or needed[2] != sizes[2]:
         _LOCAL.sizes = sizes = max(sizes[0], nodes + nodes // 8), max(sizes[1], needed[1]), graph.dim

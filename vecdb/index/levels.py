@@ -15,11 +15,10 @@ _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 def draw_levels(seed: int, first: int, stop: int, m: int) -> NDArray[np.int64]:
     """Levels of the slots `first` to `stop`. They depend on the seed and the slot alone, so that a graph is the same
     however its rows were batched. The uniform numbers are SplitMix64's (Steele, Lea and Flood, 2014)."""
-    with np.errstate(over="ignore"):
-        state = np.arange(first, stop, dtype=np.uint64) + np.uint64(1)
-        state = np.uint64(seed) + state * _GAMMA
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state ^= state >> np.uint64(31)
+    state = np.arange(first + 1, stop + 1, dtype=np.uint64)
+    state = np.uint64(seed) + state * _GAMMA
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    state ^= state >> np.uint64(31)
     uniform = ((state >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
     return np.minimum(np.floor(-np.log(uniform) / math.log(m)), MAX_LAYER).astype(np.int64)

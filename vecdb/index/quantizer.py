@@ -65,8 +65,8 @@ class Quantizer:
         steps = _directions(vectors, metric) - self.mean
         steps /= np.float32(self.step)
         np.rint(steps, out=steps)
-        outside = np.count_nonzero(np.abs(steps) > _TOP, axis=1)
-        np.clip(steps, -_TOP, _TOP, out=steps)
+        outside = np.add.reduce(np.abs(steps) > _TOP, axis=1)
+        steps.clip(-_TOP, _TOP, out=steps)
         if metric == "ip":
             # -2 x.y is -2 (x - mean).y but for what is the same for all x; where y is given less the mean, too, what
             # that leaves out is a weight of x.

@@ -30,13 +30,11 @@ from vecdb.kernels.graph import (
     LAYER,
     PARENT,
     POOL,
-    VISITED,
-    approach,
     beam,
     capacity,
-    clear_visited,
     descend,
     distance_to,
+    enter,
     fetch_row,
     is_live,
     key_of,
@@ -47,9 +45,21 @@ from vecdb.kernels.graph import (
     slot_of,
     visit,
 )
-from vecdb.kernels.jit import Kernel, jit
-from vecdb.kernels.memory import Struct, field, get_f32, get_i32, get_i64, get_u8, set_i32, set_i64, set_u8, shift
-from vecdb.kernels.simd import number_of
+from vecdb.kernels.jit import Kernel, inline, jit, paste
+from vecdb.kernels.memory import (
+    Struct,
+    field,
+    get_f32,
+    get_i32,
+    get_i64,
+    get_u8,
+    prefetch,
+    set_i32,
+    set_i64,
+    set_u8,
+    shift,
+)
+from vecdb.kernels.simd import number_of, sort_key
 
 # A candidate's flag: 0, or
 KEPT, TAKEN = 1, 2
@@ -131,30 +141,27 @@ def _select(graph: Any, layer: Any, count: Any, build: Any, scratch: Any) -> Any
     return total
 
 
-@jit
+@inline
 def _add(graph: Any, layer: Any, node: Any, count: Any, limit: Any, scratch: Any) -> Any:
     """Put a node among the candidates, if it is live and near enough; how many there are."""
     candidates = field(scratch, CANDIDATES)
-    key = key_of(graph, slot_of(graph, layer, node), node, scratch)
-    if key & DEAD:
+    slot = slot_of(graph, layer, node)
+    key = sort_key(distance_to(graph, slot, scratch)) | (node << 2)
+    if (count == limit and key >= get_i64(candidates, count - 1)) or not is_live(graph, slot):
         return count
     if count == limit:
-        if key >= get_i64(candidates, count - 1):
-            return count
         count -= 1
     put(candidates, count, key)
     return count + 1
 
 
-@jit
+@paste
 def _add_neighbours(graph: Any, layer: Any, count: Any, limit: Any, scratch: Any) -> Any:
     """Algorithm 4's extendCandidates: the neighbours of candidates become candidates."""
-    clear_visited(scratch)
-    visited = field(scratch, VISITED)
     known = field(scratch, CHOSEN)
     for i in range(count):
         node = node_of(get_i64(field(scratch, CANDIDATES), i))
-        visit(visited, node)
+        visit(layer, node, scratch)
         set_i64(known, i, node)
     total = count
     for i in range(count):
@@ -163,12 +170,12 @@ def _add_neighbours(graph: Any, layer: Any, count: Any, limit: Any, scratch: Any
             other = get_i32(here, j)
             if other < 0:
                 break
-            if visit(visited, other):
+            if visit(layer, other, scratch):
                 total = _add(graph, layer, other, total, limit, scratch)
     return total
 
 
-@jit
+@paste
 def _choose(graph: Any, layer: Any, node: Any, size: Any, batch: Any, build: Any, scratch: Any) -> None:
     """Choose the neighbours of a new node on a layer, out of the pool's first `size` keys and of the batch."""
     ef = field(build, EF)
@@ -228,16 +235,20 @@ def choose(
         number = slot - field(batch, FIRST)
         level = get_i64(field(batch, LEVELS), number)
         load_row(graph, slot, scratch)
-        approach(graph, entry_layer, entry_node, min(level, entry_layer), scratch)
+        enter(graph, entry_layer, entry_node, scratch)
         size = np.int64(1)
-        layer = level
+        layer = max(level, entry_layer)
         while layer >= 0:
-            node = get_i64(field(batch, ENTRIES), number) + layer - 1 if layer > 0 else slot
-            load_row(graph, slot, scratch)
-            if layer <= entry_layer:
-                size, _ = beam(graph, layer, size, field(build, EF), scratch)
-            _choose(graph, layer, node, size if layer <= entry_layer else np.int64(0), batch, build, scratch)
-            if 0 < layer <= entry_layer:
+            known = layer <= entry_layer
+            if known:
+                size, _ = beam(graph, layer, size, field(build, EF) if layer <= level else np.int64(1), scratch)
+            if layer <= level:
+                node = get_i64(field(batch, ENTRIES), number) + layer - 1 if layer > 0 else slot
+                _choose(graph, layer, node, size if known else np.int64(0), batch, build, scratch)
+                load_row(graph, slot, scratch)  # it has compared others
+            else:
+                size = np.int64(1)
+            if known and layer > 0:
                 descend(graph, layer, size, scratch)
             layer -= 1
 
@@ -255,7 +266,7 @@ def _tree_links(graph: Any, node: Any) -> Any:
     return count
 
 
-@jit
+@paste
 def _find_parent(graph: Any, chosen: Any, first: Any, limit: Any, adopted: Any) -> Any:
     """The first of a row's chosen neighbours that was in the graph before the batch and has a link to spare for the
     tree; where none has, another node, which takes the place of the last chosen."""
@@ -353,6 +364,7 @@ def attach(
         for i in range(have):
             other = get_i32(here, HEAD + i)
             set_i64(fresh, new + i, other)
+            prefetch(record(graph, layer, other), 0)
             fetch_row(graph, slot_of(graph, layer, other))
         load_row(graph, slot_of(graph, layer, target), scratch)
         parent = get_i32(here, PARENT) if layer == 0 else np.int64(NO_NODE)

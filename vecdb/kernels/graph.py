@@ -27,7 +27,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vecdb.kernels.jit import jit
+from vecdb.kernels.jit import inline, jit, paste
 from vecdb.kernels.memory import (
     Struct,
     field,
@@ -35,6 +35,7 @@ from vecdb.kernels.memory import (
     get_i32,
     get_i64,
     get_u8,
+    make_room,
     prefetch,
     set_f32,
     set_i64,
@@ -58,13 +59,15 @@ NODE_MASK: Final = 0xFFFFFFFF
 
 ZERO_CODE: Final = 128  # the code of the mean
 
-# Rows fetched ahead of the one whose distance is computed.
-_AHEAD: Final = 6
+# A walk expands the nearest node, and one more for so many places in its beam, so that the rows of all their neighbours
+# are on their way from memory at once: with a large beam they would be expanded anyway.
+_PLACES_PER_NODE: Final = 32
+MOST_TOGETHER: Final = 4
 _CACHE_LINE: Final = 64
 _MOST_LINES: Final = 8  # of a float32 vector; what comes after, the processor fetches by itself
 
 # Fields of a graph.
-METRIC, CODED, DIM, WIDTH, CODES, WEIGHTS, GRID, VECTORS, LIVE, LIVE_TABLE, LIVE_BYTES = range(11)
+METRIC, CODED, DIM, WIDTH, CODES, WEIGHTS, GRID, VECTORS, LIVE, LIVE_TABLE, LIVE_SHIFT = range(11)
 BASE, UPPERS = 11, 15  # where the fields of either kind of records begin:
 RECORDS, TABLE, PER_BLOCK, RECORD_WIDTH = range(4)
 
@@ -88,8 +91,8 @@ def new_graph(
     `codes` (slots or more, dim padded to CODE_BLOCK) are what walks compare, None where they compare the vectors;
     `weights` (slots or more,) what a row's distances begin from, under cosine without codes 1 / the row's length;
     `grid` (dim + 1,) the vector whose codes are ZERO_CODE, and the step between two codes; `vectors` (slots or more,
-    dim). `live` (place, byte) with slot 0 in bit 0, `links` and `upper` (place, record of the block, HEAD + capacity)
-    come with tables that give a block's place.
+    dim). `live` (place, a power of 2 bytes) with slot 0 in bit 0, `links` and `upper` (place, record of the block,
+    HEAD + capacity) come with tables that give a block's place.
     """
     return Struct(
         metric,
@@ -101,7 +104,7 @@ def new_graph(
         grid,
         vectors,
         *live,
-        live[0].shape[1],
+        live[0].shape[1].bit_length() - 1,
         *links,
         *links[0].shape[1:],
         *upper,
@@ -130,7 +133,7 @@ def new_scratch(nodes: int, pool: int, fresh: int, dim: int) -> Struct:
 # Distances
 
 
-@jit
+@paste
 def load_query(graph: Any, vector: Any, scratch: Any) -> None:
     """Make a vector, the address of float32 numbers, the query."""
     dim = field(graph, DIM)
@@ -147,7 +150,7 @@ def load_query(graph: Any, vector: Any, scratch: Any) -> None:
         _encode_query(graph, dim, point, scratch)
 
 
-@jit
+@paste
 def _encode_query(graph: Any, dim: Any, point: Any, scratch: Any) -> None:
     """The query in codes of its own steps: it may lie outside the range of the rows, or use little of it."""
     grid = field(graph, GRID)
@@ -189,7 +192,7 @@ def load_row(graph: Any, slot: Any, scratch: Any) -> None:
             set_f32(point, i, get_f32(vector, i) * scale)
 
 
-@jit
+@paste
 def _set_terms(scale: Any, total: Any, weight: Any, scratch: Any) -> None:
     # (codes - ZERO_CODE) * query = codes * query - ZERO_CODE * (sum of query)
     terms = field(scratch, TERMS)
@@ -197,7 +200,7 @@ def _set_terms(scale: Any, total: Any, weight: Any, scratch: Any) -> None:
     set_f32(terms, 1, scale * np.float32(ZERO_CODE * total) + weight)
 
 
-@jit
+@inline
 def distance_to(graph: Any, slot: Any, scratch: Any) -> Any:
     """A float32 number that orders rows as their distances to the query do."""
     weight = get_f32(field(graph, WEIGHTS), slot)
@@ -227,7 +230,7 @@ def _between(metric: Any, point: Any, vector: Any, dim: Any, weight: Any) -> Any
     return np.float32(1.0) - total * weight
 
 
-@jit
+@inline
 def fetch_row(graph: Any, slot: Any) -> None:
     """Have a row brought into the cache."""
     if field(graph, CODED):
@@ -239,7 +242,7 @@ def fetch_row(graph: Any, slot: Any) -> None:
         fetch_vector(graph, slot)
 
 
-@jit
+@paste
 def fetch_vector(graph: Any, slot: Any) -> None:
     """Have the beginning of a vector brought into the cache."""
     dim = field(graph, DIM)
@@ -251,16 +254,16 @@ def fetch_vector(graph: Any, slot: Any) -> None:
 # Records
 
 
-@jit
+@paste
 def is_live(graph: Any, slot: Any) -> Any:
-    size = field(graph, LIVE_BYTES)
     byte = slot >> 3
-    block = byte // size
+    shift_ = field(graph, LIVE_SHIFT)
+    block = byte >> shift_
     place = get_i32(field(graph, LIVE_TABLE), block)
-    return (get_u8(field(graph, LIVE), place * size + byte - block * size) >> (slot & 7)) & 1
+    return (get_u8(field(graph, LIVE), byte + ((place - block) << shift_)) >> (slot & 7)) & 1
 
 
-@jit
+@inline
 def record(graph: Any, layer: Any, node: Any) -> Any:
     """The address of a node's record: of an entry on an upper layer, of a slot on the base layer."""
     kind = BASE if layer == 0 else UPPERS
@@ -271,25 +274,25 @@ def record(graph: Any, layer: Any, node: Any) -> Any:
     return shift(field(graph, kind + RECORDS), number * field(graph, kind + RECORD_WIDTH), 4)
 
 
-@jit
+@paste
 def capacity(graph: Any, layer: Any) -> Any:
     """The most neighbours of a node."""
     return field(graph, (BASE if layer == 0 else UPPERS) + RECORD_WIDTH) - HEAD
 
 
-@jit
+@inline
 def slot_of(graph: Any, layer: Any, node: Any) -> Any:
     """The slot of a node: an entry on an upper layer, itself a slot on the base layer."""
     return node if layer == 0 else get_i32(record(graph, layer, node), SLOT)
 
 
-@jit
+@paste
 def node_of(key: Any) -> Any:
     """The node of a key of the pool."""
     return (key & NODE_MASK) >> 2
 
 
-@jit
+@inline
 def key_of(graph: Any, slot: Any, node: Any, scratch: Any) -> Any:
     """A node's key: its distance to the query, itself, and whether its slot is dead."""
     dead = np.int64(0) if is_live(graph, slot) else np.int64(DEAD)
@@ -299,53 +302,63 @@ def key_of(graph: Any, slot: Any, node: Any, scratch: Any) -> Any:
 # The walk
 
 
-@jit
+@inline
 def put(keys: Any, size: Any, key: Any) -> Any:
     """Insert into sorted keys, which have room for one more; its place."""
+    # Which way a search by halves goes is not to be guessed, so it is computed, without branches.
     low = np.int64(0)
-    high = size
-    while low < high:
-        middle = (low + high) >> 1
-        if get_i64(keys, middle) <= key:
-            low = middle + 1
-        else:
-            high = middle
-    for i in range(size, low, -1):
-        set_i64(keys, i, get_i64(keys, i - 1))
+    left = size
+    while left > 1:
+        half = left >> 1
+        low += half * np.int64(get_i64(keys, low + half - 1) <= key)
+        left -= half
+    if left == 1:
+        low += np.int64(get_i64(keys, low) <= key)
+    make_room(keys, low, size)
     set_i64(keys, low, key)
     return low
 
 
-@jit
-def clear_visited(scratch: Any) -> None:
+@paste
+def visit(layer: Any, node: Any, scratch: Any) -> Any:
+    """Mark a node; 1 where this walk meets it for the first time."""
     visited = field(scratch, VISITED)
-    for i in range(field(scratch, VISITED_WORDS)):
-        set_i64(visited, i, np.int64(0))
-
-
-@jit
-def visit(visited: Any, node: Any) -> Any:
-    """Mark a node; 1 where it is met for the first time."""
-    word = get_i64(visited, node >> 6)
-    bit = np.int64(1) << (node & 63)
-    set_i64(visited, node >> 6, word | bit)
+    # Upper entries are counted from the end, out of the way of slots.
+    place = node if layer == 0 else (field(scratch, VISITED_WORDS) << 6) - 1 - node
+    word = get_i64(visited, place >> 6)
+    bit = np.int64(1) << (place & 63)
+    set_i64(visited, place >> 6, word | bit)
     return np.int64((word & bit) == 0)
 
 
-@jit
-def _meet(graph: Any, layer: Any, node: Any, scratch: Any) -> Any:
-    """Gather the neighbours of a node that this walk has not met; their number."""
+@paste
+def _meet(graph: Any, layer: Any, node: Any, count: Any, scratch: Any) -> Any:
+    """Gather the neighbours of a node that this walk has not met, after `count` others, and have their rows fetched;
+    their number."""
     here = record(graph, layer, node)
-    visited = field(scratch, VISITED)
     fresh = field(scratch, FRESH)
-    count = np.int64(0)
+    first = count
     for i in range(HEAD, HEAD + capacity(graph, layer)):
         other = get_i32(here, i)
         if other < 0:
             break
         set_i64(fresh, count, other)
-        count += visit(visited, other)
+        count += visit(layer, other, scratch)
+    if layer > 0:
+        for i in range(first, count):
+            prefetch(record(graph, layer, get_i64(fresh, i)), 0)
+    for i in range(first, count):
+        fetch_row(graph, slot_of(graph, layer, get_i64(fresh, i)))
     return count
+
+
+@paste
+def enter(graph: Any, layer: Any, node: Any, scratch: Any) -> None:
+    """Begin a walk: the entry point (layer, node) becomes the pool's only key."""
+    visited = field(scratch, VISITED)
+    for i in range(field(scratch, VISITED_WORDS)):
+        set_i64(visited, i, np.int64(0))
+    set_i64(field(scratch, POOL), 0, key_of(graph, slot_of(graph, layer, node), node, scratch))
 
 
 @jit
@@ -358,40 +371,41 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, scratch: Any) -> Any:
     pool = field(scratch, POOL)
     fresh = field(scratch, FRESH)
     room = field(scratch, POOL_SIZE)
-    clear_visited(scratch)
+    together = min(1 + ef // _PLACES_PER_NODE, MOST_TOGETHER)
     live = np.int64(0)
     for i in range(size):
         key = get_i64(pool, i) & ~EXPANDED
         set_i64(pool, i, key)
-        visit(field(scratch, VISITED), node_of(key))
+        visit(layer, node_of(key), scratch)
         live += (key & DEAD) == 0
     compared = np.int64(0)
     at = np.int64(0)
     while at < size:
-        key = get_i64(pool, at)
-        if key & EXPANDED:
+        count = np.int64(0)
+        expanded = np.int64(0)
+        while at < size and expanded < together:
+            key = get_i64(pool, at)
+            if key & EXPANDED == 0:
+                set_i64(pool, at, key | EXPANDED)
+                count = _meet(graph, layer, node_of(key), count, scratch)
+                expanded += 1
             at += 1
-            continue
-        set_i64(pool, at, key | EXPANDED)
-        count = _meet(graph, layer, node_of(key), scratch)
         compared += count
-        at += 1
-        for i in range(min(count, _AHEAD)):
-            fetch_row(graph, slot_of(graph, layer, get_i64(fresh, i)))
-        if at < size:
-            following = record(graph, layer, node_of(get_i64(pool, at)))
+        for i in range(at, min(at + together, size)):
+            following = record(graph, layer, node_of(get_i64(pool, i)))
             prefetch(following, 0)
             prefetch(following, _CACHE_LINE)
             prefetch(following, 2 * _CACHE_LINE)
+        # First all distances, then all insertions: a branch that goes another way than guessed holds up no distance.
         for i in range(count):
-            if i + _AHEAD < count:
-                fetch_row(graph, slot_of(graph, layer, get_i64(fresh, i + _AHEAD)))
             node = get_i64(fresh, i)
             slot = slot_of(graph, layer, node)
-            near = sort_key(distance_to(graph, slot, scratch)) | (node << 2)
+            set_i64(fresh, i, sort_key(distance_to(graph, slot, scratch)) | (node << 2))
+        for i in range(count):
+            near = get_i64(fresh, i)
             if (live >= ef or size == room) and near >= get_i64(pool, size - 1):
                 continue
-            if not is_live(graph, slot):
+            if not is_live(graph, slot_of(graph, layer, node_of(near))):
                 near |= DEAD
             if size == room:
                 size -= 1
@@ -405,7 +419,7 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, scratch: Any) -> Any:
     return size, compared
 
 
-@jit
+@paste
 def descend(graph: Any, layer: Any, size: Any, scratch: Any) -> None:
     """Turn the pool's keys of `layer` into those of the same slots one layer down."""
     pool = field(scratch, POOL)
@@ -414,31 +428,3 @@ def descend(graph: Any, layer: Any, size: Any, scratch: Any) -> None:
         node = node_of(key)
         below = node - 1 if layer > 1 else slot_of(graph, layer, node)
         set_i64(pool, i, (key & ~NODE_MASK) | (below << 2) | (key & DEAD))
-
-
-@jit
-def approach(graph: Any, layer: Any, node: Any, upto: Any, scratch: Any) -> Any:
-    """Algorithm 2 with ef = 1 from the entry point (layer, node) down to the layer `upto`, whose nearest node found
-    becomes the pool's only key. Returns the distances computed."""
-    pool = field(scratch, POOL)
-    set_i64(pool, 0, key_of(graph, slot_of(graph, layer, node), node, scratch))
-    compared = np.int64(1)
-    while layer > upto:
-        best = get_i64(pool, 0)
-        moved = True
-        while moved:
-            moved = False
-            here = record(graph, layer, node_of(best))
-            for i in range(HEAD, HEAD + capacity(graph, layer)):
-                other = get_i32(here, i)
-                if other < 0:
-                    break
-                near = key_of(graph, slot_of(graph, layer, other), other, scratch)
-                compared += 1
-                if near >> 32 < best >> 32:
-                    best = near
-                    moved = True
-        set_i64(pool, 0, best)
-        descend(graph, layer, np.int64(1), scratch)
-        layer -= 1
-    return compared

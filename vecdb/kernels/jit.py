@@ -35,7 +35,18 @@ _SOURCES: Final = _sources()
 
 def jit(function: Function) -> Function:
     """Compile a part of a kernel, on first use."""
-    return _compile(function, cache=False)
+    return _compile(function)
+
+
+def inline(function: Function) -> Function:
+    """As `jit`, for what is called for each row or neighbour: machine code without a call, at every place of use."""
+    return _compile(function, forceinline=True)
+
+
+def paste(function: Function) -> Function:
+    """As `jit`, for what is short or used once: it becomes part of its callers before they are compiled, which saves
+    the time to compile it by itself."""
+    return _compile(function, inline="always")
 
 
 class _Notice(event.Listener):
@@ -67,7 +78,7 @@ class Kernel:
         try:
             self._compiled = _compile(function, cache=True)
         except RuntimeError:  # numba found no folder that it may write to
-            self._compiled = _compile(function, cache=False)
+            self._compiled = _compile(function)
 
     def __call__(self, *arguments: Any) -> Any:
         try:
@@ -78,10 +89,10 @@ class Kernel:
             self._called = True
             return result
         except Exception:
-            self._compiled = _compile(self._function, cache=False)
+            self._compiled = _compile(self._function)
             return self._compiled(*arguments)
 
 
-def _compile(function: Function, *, cache: bool) -> Function:
-    compile_ = numba.njit(nogil=True, fastmath=_FAST_MATH, error_model="numpy", cache=cache)
+def _compile(function: Function, **options: Any) -> Function:
+    compile_ = numba.njit(nogil=True, fastmath=_FAST_MATH, error_model="numpy", **options)
     return cast(Function, compile_(function))

@@ -10,6 +10,7 @@ With NUMBA_DISABLE_JIT the same kernels run as plain Python, addresses are flat 
 from __future__ import annotations
 
 from collections.abc import Callable
+from ctypes import addressof, c_char
 from typing import Any, Final
 
 import numpy as np
@@ -23,13 +24,22 @@ from numpy.typing import NDArray
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 BYTES = I8.as_pointer()
 
+# How near the processor is to bring what is fetched ahead (3 would be its first cache): there is room for all rows that
+# a step of a walk compares, and more of them are under way at once.
+_TO_L2: Final = 2
+
 _SETTINGS: Any = numba_config
 PLAIN: Final = bool(_SETTINGS.DISABLE_JIT)  # kernels run as plain Python
 
 
 def address_of(array: NDArray[Any]) -> Any:
     """What kernels take for a C-contiguous array; valid while the array is."""
-    return np.ravel(array) if PLAIN else array.ctypes.data
+    if PLAIN:
+        return np.ravel(array)
+    try:
+        return addressof(c_char.from_buffer(array))  # type: ignore[arg-type]  # in a third of the time
+    except (TypeError, ValueError):  # of an array that is read-only, or empty
+        return array.ctypes.data
 
 
 class Struct:
@@ -38,14 +48,14 @@ class Struct:
     __slots__ = ("_items", "_numbers", "address")
 
     def __init__(self, *items: NDArray[Any] | int) -> None:
-        self._items = [np.ravel(item) if isinstance(item, np.ndarray) else item for item in items]
-        numbers = [item.ctypes.data if isinstance(item, np.ndarray) else item for item in items]
-        self._numbers = np.array(numbers, np.int64)
-        self.address: Any = self._items if PLAIN else int(self._numbers.ctypes.data)
+        self._items = items  # lest the arrays be collected
+        numbers: Any = [address_of(item) if isinstance(item, np.ndarray) else item for item in items]
+        self._numbers = numbers if PLAIN else np.array(numbers, np.int64)
+        self.address = numbers if PLAIN else address_of(self._numbers)
 
     def set(self, number: int, value: int) -> None:
         """Change a number."""
-        self._items[number] = self._numbers[number] = value
+        self._numbers[number] = value
 
 
 def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
@@ -104,10 +114,24 @@ def _prefetch(typing: Any, address: Any, offset: Any) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         place = builder.gep(pointer(builder, arguments[0], I8), [arguments[1]])
         fetch = declare(builder, "llvm.prefetch.p0i8", ir.VoidType(), [BYTES, I32, I32, I32])
-        builder.call(fetch, [place, *(ir.Constant(I32, number) for number in (0, 3, 1))])
+        builder.call(fetch, [place, *(ir.Constant(I32, number) for number in (0, _TO_L2, 1))])
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def _make_room(typing: Any, address: Any, start: Any, stop: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        address, start, stop = arguments
+        keys = pointer(builder, address, I64)
+        size = builder.mul(builder.sub(stop, start), ir.Constant(I64, 8))
+        places = [builder.bitcast(builder.gep(keys, [at]), BYTES) for at in (builder.add(start, I64(1)), start)]
+        move = declare(builder, "llvm.memmove.p0i8.p0i8.i64", ir.VoidType(), [BYTES, BYTES, I64, ir.IntType(1)])
+        builder.call(move, [*places, size, ir.IntType(1)(0)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
 
 
 def _plain_get(array: Any, index: Any) -> Any:
@@ -121,6 +145,12 @@ def _plain_set(array: Any, index: Any, value: Any) -> None:
     if not 0 <= index < len(array):
         raise IndexError(index)
     array[index] = value
+
+
+def _plain_make_room(array: Any, start: Any, stop: Any) -> None:
+    if not 0 <= start <= stop < len(array):
+        raise IndexError(stop)
+    array[start + 1 : stop + 1] = array[start:stop].copy()
 
 
 def _plain_shift(array: Any, items: Any, size: Any) -> Any:
@@ -142,10 +172,12 @@ _COMPILED: Final[dict[str, Any]] = {
     "set_f32": _setter(_FLOAT, 4, types.float32),
     "set_f64": _setter(_DOUBLE, 8, types.float64),
     "shift": _shift,
+    "make_room": _make_room,
     "prefetch": _prefetch,
 }
 _PLAIN: Final[dict[str, Callable[..., Any]]] = {
     "shift": _plain_shift,
+    "make_room": _plain_make_room,
     "prefetch": lambda array, offset: None,
 }
 
@@ -168,4 +200,5 @@ set_f32: Any = _choose("set_f32")
 get_f64: Any = _choose("get_f64")
 set_f64: Any = _choose("set_f64")
 shift: Any = _choose("shift")  # (address, items, bytes an item) → the address that many items on
+make_room: Any = _choose("make_room")  # (address, start, stop): move int64 items start to stop one place on
 prefetch: Any = _choose("prefetch")  # (address, bytes from it): have a cache line brought nearer

@@ -16,17 +16,18 @@ from vecdb.kernels.graph import (
     METRIC,
     POOL,
     VECTORS,
-    approach,
     beam,
+    descend,
+    enter,
     fetch_vector,
     load_query,
     node_of,
 )
-from vecdb.kernels.jit import Kernel, jit
+from vecdb.kernels.jit import Kernel, paste
 from vecdb.kernels.memory import field, get_f32, get_f64, get_i32, get_i64, set_f64, set_i32, set_i64, shift
 
 
-@jit
+@paste
 def _exact(metric: Any, query: Any, vector: Any, dim: Any) -> Any:
     """The distance on the public scale, accumulated in float64."""
     dot = 0.0
@@ -50,7 +51,7 @@ def _exact(metric: Any, query: Any, vector: Any, dim: Any) -> Any:
     return max(0.0, 1.0 - dot / math.sqrt(a * b))
 
 
-@jit
+@paste
 def _keep(slots: Any, distances: Any, k: Any, found: Any, slot: Any, distance: Any) -> Any:
     """Insert into at most k results, ascending by (distance, slot), if it is near enough; how many there are."""
     if found == k:
@@ -104,9 +105,16 @@ def search(
     for number in range(count):
         query = shift(queries, number * dim, 4)
         load_query(graph, query, scratch)
-        compared += approach(graph, entry_layer, entry_node, np.int64(0), scratch)
-        size, steps = beam(graph, np.int64(0), np.int64(1), ef, scratch)
-        compared += steps
+        enter(graph, entry_layer, entry_node, scratch)
+        size = np.int64(1)
+        layer = entry_layer
+        while layer >= 0:
+            size, steps = beam(graph, layer, size, np.int64(1) if layer > 0 else ef, scratch)
+            compared += steps
+            if layer > 0:
+                size = np.int64(1)
+                descend(graph, layer, size, scratch)
+            layer -= 1
         taken = np.int64(0)
         for i in range(size):
             key = get_i64(pool, i)

@@ -29,6 +29,7 @@ LIVE_SLOTS = LIVE_BYTES * 8
 # A base-layer record begins with [parent, first upper entry], an upper one with [slot, layer]. Never change: stored.
 RECORD_HEAD = 2
 
+_BITS: Final = np.left_shift(1, np.arange(8)).astype(np.uint8)
 _NONE_ABSENT: Final = np.zeros(0, np.bool_)
 _PARALLEL_FROM: Final = 64  # rows for which threads are started
 _ENCODED_AT_ONCE: Final = 4096
@@ -252,16 +253,15 @@ class ColumnMirror:
             self.codes = self.codes.grown(self.slots, _larger(len(self.codes.weights), slots))
 
     def _set_live(self, slots: Slots, *, alive: bool) -> None:
-        for number in np.unique(slots // LIVE_SLOTS):
-            within = slots[slots // LIVE_SLOTS == number] - number * LIVE_SLOTS
-            bits = np.zeros(LIVE_SLOTS, np.uint8)
-            bits[within] = 1
-            mask = np.packbits(bits, bitorder="little")
-            block = self.live.own(int(number))
+        numbers = slots // LIVE_SLOTS
+        for number in set(numbers.tolist()):
+            within = slots[numbers == number] - number * LIVE_SLOTS
+            bits = _BITS[within & 7]
+            block = self.live.own(number)
             if alive:
-                block |= mask
+                np.bitwise_or.at(block, within >> 3, bits)
             else:
-                block &= ~mask
+                np.bitwise_and.at(block, within >> 3, ~bits)
         change = len(slots) if alive else -len(slots)
         self.state = replace(self.state, live=self.state.live + change)
 

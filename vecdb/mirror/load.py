@@ -153,9 +153,15 @@ def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror) -> Non
     """The blocks that the writer changed, and those with new vectors."""
     column = mirror.column
     for space, blocks in mirror.blocks.items():
-        for number in blocks.changed():
-            block = blocks.arena[blocks.table[number]]
-            writes.put(space, keys.block(table, column.number, int(number)), block.tobytes())
+        numbers = blocks.changed()
+        places = blocks.table[numbers].tolist()
+        writes.put_all(
+            space,
+            {
+                keys.block(table, column.number, number): blocks.arena[place].tobytes()
+                for number, place in zip(numbers.tolist(), places, strict=True)
+            },
+        )
     per_block = vectors_per_block(column)
     for number, slots in _blocks_of(mirror.published_slots, mirror.slots, per_block):
         vectors = np.zeros((per_block, column.options.dim), vector_dtype(column))

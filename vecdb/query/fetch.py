@@ -28,10 +28,8 @@ def get(view: View, table: Table, identifier: Id, wanted: Wanted, vectors: bool)
 
 def fetch(view: View, table: Table, slots: NDArray[np.int32], wanted: Wanted, vectors: bool) -> list[Parts]:
     """The rows in slots that have one."""
-    return [
-        _parts(view, table, slot, existing_row(view.records, table.schema, slot), wanted, vectors)
-        for slot in slots.tolist()
-    ]
+    records, schema = view.records, table.schema
+    return [_parts(view, table, slot, existing_row(records, schema, slot), wanted, vectors) for slot in slots.tolist()]
 
 
 def fetch_ids(view: View, table: Table, slots: NDArray[np.int32]) -> NDArray[Any]:

@@ -53,16 +53,17 @@ def search(
     beam = None if use_exact else choose_beam(version, k, ef)
     rows = view.vectors(table, version, whole=beam is None)
     nearest, beam = _nearest(version, rows, query, k, beam)
-    count = nearest.counts[0]
+    count = int(nearest.counts[0])
+    distances = nearest.distances[0, :count]
     if radius is not None:
-        count = np.searchsorted(nearest.distances[0, :count], radius, side="right")
-    slots = nearest.slots[0, :count]
+        distances = distances[: np.searchsorted(distances, radius, side="right")]
+    slots = nearest.slots[0, : len(distances)]
     found = None if wanted is False and not vectors else fetch(view, table, slots, wanted, vectors)
     ids = view.ids(table, slots).tolist() if found is None else [row[0] for row in found]
     strategy = "scan" if beam is None else "graph"
     _load_kernels_behind(version)
     plan = Plan(strategy, version.state.live, nearest.compared, beam, time.perf_counter() - start)
-    return Hits(ids, nearest.distances[0, :count], found, plan)
+    return Hits(ids, distances, found, plan)
 
 
 def search_batch(

@@ -31,13 +31,12 @@ _ENTRY: np.dtype[Any] = np.dtype(">u4")
 def write_changes(writes: PendingWrites, version: int) -> None:
     """Log what `writes` changes, and trim the log."""
     tables: dict[int, list[int]] = {}
-    for key in writes.changes[Space.ROWS]:
-        tables.setdefault(int.from_bytes(key[:4], "big"), []).append(keys.slot_of_row(key))
+    for table, slot in keys.parts_of_rows(writes.changes[Space.ROWS]):
+        tables.setdefault(table, []).append(slot)
     blocks: dict[tuple[int, int, str], list[int]] = {}
     for space in BLOCK_SPACES:
         name = space.value.decode()
-        for key in writes.changes[space]:
-            table, column, number = keys.parts_of_block(key)
+        for table, column, number in keys.parts_of_blocks(writes.changes[space]):
             blocks.setdefault((table, column, name), []).append(number)
     entry = [
         [[table, _encode_ranges(slots)] for table, slots in sorted(tables.items())],

@@ -326,10 +326,11 @@ class Environment:
 class ReadTransaction(Records):
     """One version of the file, as LMDB sees it. Buffers it gives are valid until it is closed."""
 
-    __slots__ = ("__weakref__", "_environment", "_transaction", "busy")
+    __slots__ = ("__weakref__", "_environment", "_spaces", "_transaction", "busy")
 
     def __init__(self, environment: Environment, transaction: lmdb.Transaction[memoryview]) -> None:
         self._environment = environment
+        self._spaces = environment._spaces
         self._transaction: lmdb.Transaction[memoryview] | None = transaction
         self.busy = True
 
@@ -344,14 +345,14 @@ class ReadTransaction(Records):
 
     def _get(self, space: Space, key: bytes) -> memoryview | None:
         try:
-            return self._lmdb().get(key, None, self._environment._spaces[space])
+            return (self._transaction or self._lmdb()).get(key, None, self._spaces[space])
         except lmdb.Error as error:
             raise self._environment.read_error(error) from error
 
     def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
         first = max(prefix, start)
         try:
-            cursor = self._lmdb().cursor(self._environment._spaces[space])
+            cursor = self._lmdb().cursor(self._spaces[space])
             found = cursor.set_range(first) if first else cursor.first()
             while found:
                 key = bytes(cursor.key())

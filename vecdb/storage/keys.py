@@ -7,6 +7,7 @@ stored: never change a name, a tag or a width.
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection, Iterator
 from enum import Enum
 from typing import Final
 
@@ -75,6 +76,11 @@ def row(table: int, slot: int) -> bytes:
     return _ROW.pack(table, slot)
 
 
+def parts_of_rows(keys: Collection[bytes]) -> Iterator[tuple[int, ...]]:
+    """(table, slot) of each."""
+    return _unpack_all(_ROW, keys)
+
+
 def slot_of_row(key: bytes) -> int:
     return _unpack(_ROW, key)[1]
 
@@ -90,10 +96,9 @@ def block(table: int, column: int, number: int) -> bytes:
     return _BLOCK.pack(table, column, number)
 
 
-def parts_of_block(key: bytes) -> tuple[int, int, int]:
-    """(table, column, block number)."""
-    table, column, number = _unpack(_BLOCK, key)
-    return table, column, number
+def parts_of_blocks(keys: Collection[bytes]) -> Iterator[tuple[int, ...]]:
+    """(table, column, block number) of each."""
+    return _unpack_all(_BLOCK, keys)
 
 
 def change(version: int) -> bytes:
@@ -108,3 +113,10 @@ def _unpack(layout: struct.Struct, key: bytes) -> tuple[int, ...]:
     if len(key) != layout.size:
         raise CorruptionError(f"the key {key.hex()} has {len(key)} bytes instead of {layout.size}")
     return layout.unpack(key)
+
+
+def _unpack_all(layout: struct.Struct, keys: Collection[bytes]) -> Iterator[tuple[int, ...]]:
+    """As `_unpack` of each, many times as fast."""
+    if set(map(len, keys)) <= {layout.size}:
+        return layout.iter_unpack(b"".join(keys))
+    return iter([_unpack(layout, key) for key in keys])

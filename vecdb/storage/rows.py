@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 from vecdb.errors import CorruptionError
 from vecdb.options import MAX_SLOTS
 from vecdb.storage import keys
 from vecdb.storage.catalog import Schema
 from vecdb.storage.keys import Space
-from vecdb.storage.records import pack, unpack
+from vecdb.storage.records import packer, unpack
 from vecdb.storage.view import PendingWrites, Records
 
 Id = int | str
+
+_ROW_NAME: Final = "the row in slot %d of table %r"
 
 
 class RowRecord(NamedTuple):
@@ -41,30 +44,24 @@ def find_row(records: Records, schema: Schema, identifier: Id) -> tuple[int, Row
     slot = find_slot(records, schema.table, identifier)
     if slot is None:
         return None
-    row = read_row(records, schema, slot)
-    if row is None or row.id != identifier or type(row.id) is not type(identifier):
+    row = existing_row(records, schema, slot)
+    if row.id != identifier or type(row.id) is not type(identifier):
         raise CorruptionError(
             f"table {schema.name!r}: the id {identifier!r} points to slot {slot}, which has another row"
         )
     return slot, row
 
 
-def read_row(records: Records, schema: Schema, slot: int) -> RowRecord | None:
-    payload = records.get(Space.ROWS, keys.row(schema.table, slot))
-    return None if payload is None else decode_row(payload, schema, slot)
-
-
 def existing_row(records: Records, schema: Schema, slot: int) -> RowRecord:
     """The row in a slot that has one."""
-    row = read_row(records, schema, slot)
-    if row is None:
+    payload = records.get(Space.ROWS, keys.row(schema.table, slot))
+    if payload is None:
         raise CorruptionError(f"table {schema.name!r} has no row in slot {slot}, to which an index points")
-    return row
+    return decode_row(payload, schema, slot)
 
 
 def decode_row(payload: bytes | memoryview, schema: Schema, slot: int) -> RowRecord:
-    what = f"the row in slot {slot} of table {schema.name!r}"
-    row = unpack(payload, what)
+    row = unpack(payload, _ROW_NAME, slot, schema.name)
     if type(row) is list and len(row) == len(RowRecord._fields):
         identifier, _, vectors, values, extra = row
         if (
@@ -75,16 +72,17 @@ def decode_row(payload: bytes | memoryview, schema: Schema, slot: int) -> RowRec
             and len(values) <= len(schema.fields)
         ):
             return RowRecord._make(row)
-    raise CorruptionError(f"{what} is malformed")
+    raise CorruptionError(f"{_ROW_NAME % (slot, schema.name)} is malformed")
 
 
-def put_row(writes: PendingWrites, table: int, slot: int, payload: bytes) -> None:
-    """Store an encoded row in its slot."""
-    writes.put(Space.ROWS, keys.row(table, slot), payload)
+def put_rows(writes: PendingWrites, table: int, payloads: Iterable[tuple[int, bytes]]) -> None:
+    """Store encoded rows, each with its slot."""
+    writes.put_all(Space.ROWS, {keys.row(table, slot): payload for slot, payload in payloads})
 
 
-def put_id(writes: PendingWrites, table: int, identifier: Id, slot: int) -> None:
-    writes.put(Space.IDS, keys.row_id(table, identifier), slot.to_bytes(4, "big"))
+def put_ids(writes: PendingWrites, table: int, slots: Iterable[tuple[Id, int]]) -> None:
+    """Store the slots of ids."""
+    writes.put_all(Space.IDS, {keys.row_id(table, identifier): slot.to_bytes(4, "big") for identifier, slot in slots})
 
 
 def delete_row(writes: PendingWrites, table: int, slot: int, identifier: Id) -> None:
@@ -92,5 +90,6 @@ def delete_row(writes: PendingWrites, table: int, slot: int, identifier: Id) -> 
     writes.delete(Space.IDS, keys.row_id(table, identifier))
 
 
-def encode_row(record: RowRecord) -> bytes:
-    return pack(list(record))
+def encode_rows(rows: Iterable[RowRecord]) -> list[bytes]:
+    pack = packer()
+    return [pack(list(row)) for row in rows]

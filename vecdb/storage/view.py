@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from vecdb.storage.keys import Space
@@ -36,7 +36,7 @@ class PendingWrites(Records):
 
     def __init__(self, base: Records) -> None:
         self._base = base
-        self._undo: list[tuple[Space, bytes, bool, bytes | None]] = []
+        self._undo: list[tuple[Space, bytes, bool, bytes | None]] | None = None  # kept from the first mark on
         self.changes: Changes = {space: {} for space in Space}
 
     @classmethod
@@ -67,23 +67,27 @@ class PendingWrites(Records):
                 yield other, value
 
     def put(self, space: Space, key: bytes, payload: bytes) -> None:
-        self._set(space, key, payload)
+        self.put_all(space, {key: payload})
+
+    def put_all(self, space: Space, payloads: Mapping[bytes, bytes | None]) -> None:
+        """Put payloads by key; None deletes a record."""
+        changed = self.changes[space]
+        if self._undo is not None:
+            self._undo.extend([(space, key, key in changed, changed.get(key)) for key in payloads])
+        changed.update(payloads)
 
     def delete(self, space: Space, key: bytes) -> None:
-        self._set(space, key, None)
-
-    def _set(self, space: Space, key: bytes, value: bytes | None) -> None:
-        changed = self.changes[space]
-        self._undo.append((space, key, key in changed, changed.get(key)))
-        changed[key] = value
+        self.put_all(space, {key: None})
 
     def mark(self) -> int:
         """The present state, for `roll_back`."""
+        if self._undo is None:
+            self._undo = []
         return len(self._undo)
 
     def roll_back(self, mark: int) -> None:
         """Undo what was written since `mark`."""
-        while len(self._undo) > mark:
+        while self._undo is not None and len(self._undo) > mark:
             space, key, was_changed, value = self._undo.pop()
             if was_changed:
                 self.changes[space][key] = value

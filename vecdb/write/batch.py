@@ -40,11 +40,12 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def columns_mask(self, schema: Schema, row: int) -> int:
-        """Bit i is set when the row has a vector in column i of the schema."""
-        return sum(
-            1 << place for place, column in enumerate(schema.columns) if self.vectors[column.number].present[row]
-        )
+    def columns_masks(self, schema: Schema) -> list[int]:
+        """Of each row: bit i is set when it has a vector in column i of the schema."""
+        masks = np.zeros(len(self), np.uint64)
+        for place, column in enumerate(schema.columns):
+            masks |= self.vectors[column.number].present.astype(np.uint64) << np.uint64(place)
+        return masks.tolist()
 
     def take(self, rows: Sequence[int]) -> Batch:
         """Some of the rows."""
@@ -76,12 +77,7 @@ def read_batch(schema: Schema, ids: object, vectors: object, fields: object, nex
     for column in schema.columns:
         if column.number not in columns:
             columns[column.number] = absent(column, len(given))
-    rows: Iterator[Any] = iter([fields]) if single else rows_of(fields, len(given))
-    values, extras = [], []
-    for identifier, row in zip(given, rows, strict=True):
-        declared, extra = split_fields(schema, row, identifier)
-        values.append(declared)
-        extras.append(extra)
+    values, extras = split_fields(schema, [fields] if single else rows_of(fields, len(given)), given)
     return Batch(given, columns, values, extras), single
 
 
@@ -110,7 +106,16 @@ def check_id(value: object) -> Id:
 def check_ids(ids: object) -> list[Id]:
     if isinstance(ids, (Mapping, bytes, bytearray, memoryview)) or not isinstance(ids, Iterable) or _is_scalar(ids):
         raise IdError(f"ids must be an id, a list of ids or None, not {type(ids).__name__}")
-    return [check_id(item) for item in ids]
+    given = ids.tolist() if isinstance(ids, np.ndarray) and ids.ndim == 1 else list(ids)
+    return given if _are_plain_ids(given) else [check_id(item) for item in given]
+
+
+def _are_plain_ids(ids: list[Any]) -> bool:
+    """Whether ids are stored as they are, as one look at their types and lengths tells of most."""
+    types = set(map(type, ids))
+    if types == {str}:
+        return all(map(str.isascii, ids)) and min(map(len, ids)) >= 1 and max(map(len, ids)) <= MAX_ID_BYTES
+    return types == {int} and min(ids) >= -(2**63) and max(ids) < 2**63
 
 
 def check_query(column: Column, query: object) -> Float32:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,18 @@ from vecdb.fields.schema import join_fields, split_fields
 from vecdb.mirror.writer import Writer
 from vecdb.options import MAX_ROW_BYTES, MAX_SLOTS
 from vecdb.storage import keys
-from vecdb.storage.catalog import Field, Schema, Table
+from vecdb.storage.catalog import Field, Table
 from vecdb.storage.keys import Space
 from vecdb.storage.rows import (
     Id,
     RowRecord,
     decode_row,
     delete_row,
-    encode_row,
+    encode_rows,
     find_row,
     find_slot,
-    put_id,
-    put_row,
+    put_ids,
+    put_rows,
 )
 from vecdb.write.batch import Batch, ColumnVectors, absent, read_vectors
 
@@ -66,7 +67,7 @@ def update(
     """Change some fields and vectors of rows; RowNotFoundError for an id without one."""
     schema = table.schema
     old: list[OldRow | None] = []
-    values, extras = [], []
+    rows = []
     for identifier, changed in zip(ids, fields, strict=True):
         found = find_row(writer.records, schema, identifier)
         if found is None:
@@ -77,10 +78,9 @@ def update(
             if not isinstance(changed, Mapping):
                 raise FieldError(f"row {identifier!r}: fields must be a dict, not {type(changed).__name__}")
             merged.update(changed)
-        declared, extra = split_fields(schema, merged, identifier)
         old.append(found)
-        values.append(declared)
-        extras.append(extra)
+        rows.append(merged)
+    values, extras = split_fields(schema, rows, ids)
     if len(set(ids)) < len(ids):
         raise DuplicateIdError(f"table {schema.name!r}: an id stands twice in this update")
     given = read_vectors(schema, vectors, ids, single=single)
@@ -107,17 +107,17 @@ def delete(writer: Writer, table: Table, ids: Sequence[Id]) -> int:
 def add_field(writer: Writer, table: Table, field: Field) -> None:
     """Declare a field. Values that rode along under its name move into it; FieldError for one that does not fit."""
     wider = replace(table.schema, fields=(*table.schema.fields, field))
-    moved = []
+    moved, version = [], writer.version_number
     for key, payload in writer.records.scan(Space.ROWS, keys.table_prefix(wider.table)):
         slot = keys.slot_of_row(key)
         row = decode_row(payload, wider, slot)
         if field.name in row.extra:
-            values, extra = split_fields(wider, join_fields(table.schema, row.values, row.extra), row.id)
-            moved.append((slot, encode_row(row._replace(version=writer.version_number, values=values, extra=extra))))
+            (values,), (extra,) = split_fields(wider, [join_fields(table.schema, row.values, row.extra)], [row.id])
+            (encoded,) = encode_rows([row._replace(version=version, values=values, extra=extra)])
+            moved.append((slot, encoded))
     with writer.changing():
         writer.change_schema(wider)
-        for slot, row_payload in moved:
-            put_row(writer.records, wider.table, slot, row_payload)
+        put_rows(writer.records, wider.table, moved)
 
 
 def _write(writer: Writer, table: Table, batch: Batch, old: Sequence[OldRow | None], progress: Progress) -> None:
@@ -127,20 +127,22 @@ def _write(writer: Writer, table: Table, batch: Batch, old: Sequence[OldRow | No
     and the old one becomes a tombstone.
     """
     schema = table.schema
-    keeps = [found is not None and _same_vectors(writer, table, batch, row, *found) for row, found in enumerate(old)]
+    masks = batch.columns_masks(schema)
+    keeps = [
+        found is not None and found[1].vectors == masks[row] and _same_vectors(writer, table, batch, row, *found)
+        for row, found in enumerate(old)
+    ]
     appended = [row for row, keep in enumerate(keeps) if not keep]
     first = writer.tables[schema.table].state.slots
     if first + len(appended) > MAX_SLOTS:
         raise LimitError(f"table {schema.name!r} would need more than {MAX_SLOTS} slots")
     new_slots = iter(range(first, first + len(appended)))
     slots = [found[0] if keep and found else next(new_slots) for keep, found in zip(keeps, old, strict=True)]
-    payloads = [_encode(writer, schema, batch, row) for row in range(len(batch))]
+    payloads = _encode(batch, masks, writer.version_number)
     with writer.changing():
         _remove(writer, table, dict(found for row in appended if (found := old[row]) is not None))
-        for row, (identifier, slot) in enumerate(zip(batch.ids, slots, strict=True)):
-            put_row(writer.records, schema.table, slot, payloads[row])
-            if not keeps[row]:
-                put_id(writer.records, schema.table, identifier, slot)
+        put_rows(writer.records, schema.table, zip(slots, payloads, strict=True))
+        put_ids(writer.records, schema.table, [(batch.ids[row], slots[row]) for row in appended])
         _append(writer, table, batch.take(appended) if len(appended) < len(batch) else batch, progress)
         progress(len(batch))
 
@@ -189,9 +191,7 @@ def _remove(writer: Writer, table: Table, rows: Mapping[int, RowRecord]) -> None
 
 
 def _same_vectors(writer: Writer, table: Table, batch: Batch, row: int, slot: int, old: RowRecord) -> bool:
-    """Whether the stored row in `slot` has the vectors of the batch's row, bit for bit."""
-    if old.vectors != batch.columns_mask(table.schema, row):
-        return False
+    """Whether the stored row in `slot` has the vectors of the batch's row, in the same columns, bit for bit."""
     for place, column in enumerate(table.schema.columns):
         if old.vectors >> place & 1:
             stored = writer.vector(table, column, slot).astype(np.float32)
@@ -200,11 +200,11 @@ def _same_vectors(writer: Writer, table: Table, batch: Batch, row: int, slot: in
     return True
 
 
-def _encode(writer: Writer, schema: Schema, batch: Batch, row: int) -> bytes:
-    record = RowRecord(
-        batch.ids[row], writer.version_number, batch.columns_mask(schema, row), batch.values[row], batch.extras[row]
-    )
-    payload = encode_row(record)
-    if len(payload) > MAX_ROW_BYTES:
-        raise FieldError(f"row {record.id!r}: its fields take {len(payload)} bytes; the most is {MAX_ROW_BYTES}")
-    return payload
+def _encode(batch: Batch, masks: list[int], version: int) -> list[bytes]:
+    """Row records of the batch; `masks` tell which vectors each has."""
+    payloads = encode_rows(map(RowRecord, batch.ids, repeat(version), masks, batch.values, batch.extras))
+    sizes = list(map(len, payloads))
+    if max(sizes, default=0) > MAX_ROW_BYTES:
+        row = next(row for row, size in enumerate(sizes) if size > MAX_ROW_BYTES)
+        raise FieldError(f"row {batch.ids[row]!r}: its fields take {sizes[row]} bytes; the most is {MAX_ROW_BYTES}")
+    return payloads
