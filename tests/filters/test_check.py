@@ -50,6 +50,8 @@ ALWAYS = "year IS NOT NULL OR NULL"
         ("year != 2019.5", ALWAYS),
         ("year IN (1, 2.0, 2.5, 3.5)", "year IN (1, 2)"),
         ("year IN (1.0, 2.5)", "year = 1"),
+        ("year IN (1, 9223372036854775808, 2)", "year IN (1, 2)"),
+        ("year NOT IN (-9223372036854775809, 2)", "year != 2"),
         ("year IN (1.5, 2.5)", NEVER),
         ("year NOT IN (1.5, 2.5)", ALWAYS),
         ("year < 1e30", f"year <= {INT_MAX}"),

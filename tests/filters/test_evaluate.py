@@ -155,14 +155,40 @@ def test_values_of_several_kinds(filter: Filter, row: dict[str, Any], expected: 
 
 @pytest.mark.parametrize("ignore_case", [False, True])
 @given(
-    text=st.text("aAbBß%_\\\n", max_size=12),
-    pattern=st.lists(st.sampled_from(["%", "_", r"\%", r"\_", r"\\", "a", "B", "ß", "\n"]), max_size=8).map("".join),
+    text=st.text("aB", max_size=6) | st.text("aAbBß%_\\\n", max_size=12),
+    pattern=st.text("%_aB", max_size=6)
+    | st.lists(st.sampled_from(["%", "_", r"\%", r"\_", r"\\", "a", "B", "ß", "\n"]), max_size=8).map("".join),
 )
 def test_like_agrees_with_a_regular_expression(text: str, pattern: str, ignore_case: bool) -> None:
     parts = re.findall(r"\\.|.", pattern, re.DOTALL)
     plain = "".join({"%": ".*", "_": "."}.get(part, re.escape(part[-1])) for part in parts)
     expected = re.fullmatch(plain, text, re.DOTALL | (re.IGNORECASE if ignore_case else 0)) is not None
     assert matcher(pattern, ignore_case)(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
+        ("a%a", "a", False),
+        ("a%a", "aa", True),
+        ("%ab%b", "ab", False),
+        ("%ab%b", "abb", True),
+        ("%ab%ab%", "abab", True),
+        ("%ab%ab%", "ab", False),
+        ("a_%_b", "aabb", True),
+        ("a_%_b", "aab", False),
+        ("%", "", True),
+        ("", "", True),
+        ("", "a", False),
+        ("_", "", False),
+        (r"%\%", "50%", True),
+        (r"%\%", "50", False),
+        ("%%a%%", "bab", True),
+    ],
+)
+def test_pieces_of_a_pattern_do_not_overlap(pattern: str, text: str, expected: bool) -> None:
+    assert matcher(pattern, False)(text) is expected
+    assert matcher(pattern, True)(text.upper()) is expected
 
 
 def test_like_of_letters_beyond_ascii() -> None:

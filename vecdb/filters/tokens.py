@@ -27,7 +27,7 @@ _SYMBOLS: Final = frozenset(["(", ")", ",", ".", "-", "=", "==", "!=", "<>", "<"
 _NUMBER: Final = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _CLOSED: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/""", re.DOTALL)
 _OPENED: Final = re.compile(r"""['"]|/\*""")
-_PREFIXES: Final = frozenset([TokenType.NOT, TokenType.DASH])
+_PREFIXES: Final = frozenset([TokenType.NOT, TokenType.DASH, TokenType.L_PAREN])
 
 
 def _types(names: str) -> frozenset[TokenType]:
@@ -62,10 +62,10 @@ class _Reader:
         self.text = text
         self.tokens: list[Token] = []
         self.parameters: list[Parameter] = []
+        self._depth = 0
+        self._open: list[tuple[Token, int]] = []  # parentheses, and the depth in front of each
 
     def read(self) -> None:
-        open_at: list[tuple[int, int]] = []  # where a parenthesis was opened, and how deep
-        depth = 0
         rest = iter(self._tokenize())
         for token in rest:
             kind = self._kind(token)
@@ -74,29 +74,33 @@ class _Reader:
                 raise self._unexpected(token, ": filters have no functions" if called else "")
             if kind in _OPERATORS and not self._has_left():
                 raise self._unexpected(token, ": something is missing before it")
-            if kind is TokenType.L_PAREN:
-                open_at.append((token.start, depth))
-            if kind in _PREFIXES or kind is TokenType.L_PAREN:
-                depth += 1
-            elif kind is TokenType.R_PAREN:
-                if not open_at:
-                    raise self._unexpected(token)
-                _, depth = open_at.pop()
-            else:
-                depth = open_at[-1][1] + 1 if open_at else 0
-            if depth > MAX_FILTER_DEPTH:
-                place = TextPlace(self.text, token.start)
-                raise LimitError(f"a filter is more than {MAX_FILTER_DEPTH} levels deep, at {place}")
+            self._nest(kind, token)
             if kind is TokenType.PLACEHOLDER:
                 self._add_parameter(token, len(self.parameters))
             elif kind is TokenType.COLON:
                 self._add_parameter(token, self._name_after(token, next(rest, None)))
             else:
                 self._add(kind, token.text, token)
-        if open_at:
-            raise failure("( is never closed", TextPlace(self.text, open_at[-1][0]))
+        if self._open:
+            raise failure("( is never closed", TextPlace(self.text, self._open[-1][0].start))
         if not self._ended():
             raise failure("the filter ends where more is needed", TextPlace(self.text, len(self.text)))
+
+    def _nest(self, kind: TokenType, token: Token) -> None:
+        """Keep the depth: of open parentheses, and of NOT and minus in front of them and of this token."""
+        if kind is TokenType.L_PAREN:
+            self._open.append((token, self._depth))
+        if kind in _PREFIXES:
+            self._depth += 1
+        elif kind is TokenType.R_PAREN:
+            if not self._open:
+                raise self._unexpected(token)
+            self._depth = self._open.pop()[1]
+        else:
+            self._depth = self._open[-1][1] + 1 if self._open else 0
+        if self._depth > MAX_FILTER_DEPTH:
+            place = TextPlace(self.text, token.start)
+            raise LimitError(f"a filter is more than {MAX_FILTER_DEPTH} levels deep, at {place}")
 
     def _tokenize(self) -> list[Token]:
         try:
