@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlglot.dialects.postgres import Postgres
 
 from vecdb import FilterError, LimitError, col
+from vecdb.filters.path import RESERVED
 from vecdb.filters.read import read_filter
 from vecdb.filters.tree import FALSE, NULL, TRUE, Filter
 from vecdb.options import MAX_FILTER_DEPTH
@@ -84,6 +86,16 @@ y: Any = col("y")
 def test_meaning(text: str, expected: Filter) -> None:
     assert read_filter(text) == expected
     assert read_filter(text.replace("AND", "And").replace("LIKE", "like").replace("IN ", "in ")) == expected
+
+
+def test_any_word_but_the_reserved_names_a_field() -> None:
+    phrases = [*Postgres.Tokenizer.KEYWORDS, *Postgres.Parser.FUNCTIONS, *Postgres.Parser.NO_PAREN_FUNCTION_PARSERS]
+    words = {word for phrase in phrases for word in phrase.split() if word.isidentifier()} - RESERVED
+    assert {"SELECT", "CASE", "CALL", "SHOW", "DATE", "ORDER"} <= words
+    for word in words:
+        field, inner = col(word), col(f"x.{word}")
+        assert read_filter(f"{word} = 1 AND x.{word} > 2 OR NOT {word}") == ((field == 1) & (inner > 2)) | ~field
+        assert read_filter(f"5 < {word} OR {word} CONTAINS 'a'") == (field > 5) | field.contains("a")
 
 
 @pytest.mark.parametrize(

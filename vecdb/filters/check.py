@@ -67,8 +67,7 @@ def _check(condition: Filter, types: Mapping[str, str]) -> Filter:
         return condition
     if isinstance(condition, In):
         return _check_in(condition, declared)
-    assert isinstance(condition.operand, Value)
-    return _check_comparison(field, condition.operator, condition.operand, declared)
+    return _check_comparison(condition, declared)
 
 
 def _declared(field: Field, types: Mapping[str, str]) -> str | None:
@@ -88,9 +87,13 @@ def _check_comparable(left: Field, left_type: str | None, right: Field, right_ty
         raise failure(f"{left} is {left_type} and {right} is {right_type}: they can't be compared", left.place)
 
 
-def _check_comparison(field: Field, op: Operator, operand: Value, declared: str) -> Filter:
-    value = _convert(field, operand.value, declared, declared)
+def _check_comparison(condition: Comparison, declared: str) -> Filter:
+    assert isinstance(condition.operand, Value)
+    field, op, given = condition.field, condition.operator, condition.operand.value
+    value = _convert(field, given, declared, declared)
     near = _round(value, declared)
+    if near is given:
+        return condition
     if near != value:
         if op in ("=", "!="):
             return _never(field) if op == "=" else ~_never(field)

@@ -9,7 +9,7 @@ parser that calls itself. Words that mean nothing to filters become names, so th
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from sqlglot import Token, TokenType
 from sqlglot.dialects.postgres import Postgres
@@ -35,9 +35,15 @@ def _types(names: str) -> frozenset[TokenType]:
 
 
 # Where a value, a field or a condition may end; what must come after such an end, and what else may.
-_ENDS: Final = _types("VAR IDENTIFIER STRING NUMBER R_PAREN TRUE FALSE NULL")
+_ENDS: Final = _types("IDENTIFIER VAR STRING NUMBER R_PAREN TRUE FALSE NULL")
 _OPERATORS: Final = _types("AND OR IN BETWEEN LIKE ILIKE ESCAPE IS AT_GT EQ NEQ LT LTE GT GTE COMMA")
 _FOLLOWS: Final = _OPERATORS | _types("NOT DOT R_PAREN")
+
+
+class _Tokenizer(Postgres.Tokenizer):
+    """PostgreSQL's, to which no word begins a command: after one, the rest of the text would be a single token."""
+
+    COMMANDS: ClassVar[set[TokenType]] = set()
 
 
 class Parameter(NamedTuple):
@@ -70,7 +76,7 @@ class _Reader:
         for token in rest:
             kind = self._kind(token)
             if self._ended() and kind not in _FOLLOWS:
-                called = kind is TokenType.L_PAREN and self.tokens[-1].token_type is TokenType.VAR
+                called = kind is TokenType.L_PAREN and self.tokens[-1].token_type is TokenType.IDENTIFIER
                 raise self._unexpected(token, ": filters have no functions" if called else "")
             if kind in _OPERATORS and not self._has_left():
                 raise self._unexpected(token, ": something is missing before it")
@@ -104,7 +110,7 @@ class _Reader:
 
     def _tokenize(self) -> list[Token]:
         try:
-            return Postgres().tokenize(self.text)
+            return _Tokenizer(dialect=Postgres()).tokenize(self.text)
         except TokenError:
             opened = _OPENED.search(_CLOSED.sub(lambda closed: " " * len(closed[0]), self.text))
             place = TextPlace(self.text, opened.start() if opened else 0)
@@ -123,7 +129,7 @@ class _Reader:
         if word.upper() == "CONTAINS" and self._has_left():
             return CONTAINS
         if word.isidentifier():
-            return TokenType.VAR
+            return TokenType.IDENTIFIER
         raise self._unexpected(token)
 
     def _ended(self, index: int = -1) -> bool:
