@@ -45,6 +45,8 @@ y: Any = col("y")
         (x == y, "x = y"),
         (x < col("extra.y"), "x < extra.y"),
         (5 < x, "x > 5"),  # noqa: SIM300
+        (np.int64(5) < x, "x > 5"),
+        (np.float64(0.5) == x, "x = 0.5"),
         (x & ~y, "x = TRUE AND y != TRUE"),
         ((x == 1) & y | x, "(x = 1 AND y = TRUE) OR x = TRUE"),
         (x | (y == 1), "x = TRUE OR y = 1"),

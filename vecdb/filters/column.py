@@ -32,6 +32,7 @@ class Column:
 
     __slots__ = ("_field",)
     __hash__ = None  # type: ignore[assignment]  # `==` makes a condition
+    __array_ufunc__ = None  # so that NumPy's scalars leave a comparison with a column to the column
 
     def __init__(self, field: Field) -> None:
         self._field = field
