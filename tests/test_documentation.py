@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import vecdb
+from vecdb.filters import column
 from vecdb.storage import geometry
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +30,7 @@ def test_the_readmes_examples(
 
 
 def test_docstrings(tmp_path: Path) -> None:
-    for module, names in ((vecdb, {"path": tmp_path / "doc.vecdb"}), (geometry, {})):
+    for module, names in ((vecdb, {"path": tmp_path / "doc.vecdb"}), (geometry, {}), (column, {})):
         results = doctest.testmod(module, extraglobs=names)
         assert results.attempted > 0
         assert results.failed == 0
@@ -37,7 +38,20 @@ def test_docstrings(tmp_path: Path) -> None:
 
 def test_public_names_are_pinned() -> None:
     errors = [name for name, value in vars(vecdb.errors).items() if inspect.isclass(value)]
-    others = ["BatchHits", "Database", "Hit", "Hits", "Plan", "Row", "Table", "Transaction", "Vector", "connect"]
+    others = [
+        "BatchHits",
+        "Column",
+        "Database",
+        "Filter",
+        "Hit",
+        "Hits",
+        "Plan",
+        "Row",
+        "Table",
+        "Transaction",
+        "Vector",
+    ]
+    others += ["col", "connect"]
     assert sorted(vecdb.__all__) == sorted([*errors, *others])
     for error in errors:
         assert issubclass(getattr(vecdb, error), vecdb.Error)

@@ -43,6 +43,8 @@ from vecdb.errors import (
     TransactionError,
     VectorError,
 )
+from vecdb.filters.column import Column, col
+from vecdb.filters.tree import Filter
 from vecdb.options import Vector
 from vecdb.query.results import BatchHits, Hit, Hits, Plan, Row
 from vecdb.table import Table
@@ -53,6 +55,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BackupError",
     "BatchHits",
+    "Column",
     "CorruptionError",
     "DataError",
     "Database",
@@ -61,6 +64,7 @@ __all__ = [
     "DuplicateIdError",
     "Error",
     "FieldError",
+    "Filter",
     "FilterError",
     "FormatVersionError",
     "Hit",
@@ -90,5 +94,6 @@ __all__ = [
     "TransactionError",
     "Vector",
     "VectorError",
+    "col",
     "connect",
 ]
