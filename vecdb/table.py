@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
 from vecdb.errors import FieldError, ProgrammingError, TableNotFoundError
 from vecdb.fields.schema import declare_fields
+from vecdb.filters.tree import TRUE
 from vecdb.mirror.versions import CommittedView, View
 from vecdb.mirror.writer import Writer
 from vecdb.options import Vector
 from vecdb.progress import Progress, reporting
 from vecdb.query import fetch
-from vecdb.query.results import BatchHits, Hits, Row
-from vecdb.query.search import check_ef, check_k, choose_threads, search, search_batch
+from vecdb.query.iterate import iterate
+from vecdb.query.matching import find_rows, read_where
+from vecdb.query.order import check_range, read_order
+from vecdb.query.results import BatchHits, Hit, Hits, Plan, Row
+from vecdb.query.search import Ask, check_ef, check_k, choose_threads, explain, search, search_batch
 from vecdb.storage import catalog
 from vecdb.storage.rows import Id
 from vecdb.write import statements
@@ -25,9 +30,11 @@ from vecdb.write.batch import check_id, check_ids, check_queries, check_query, f
 if TYPE_CHECKING:
     from vecdb.database import Database
 
+Item = TypeVar("Item")
 Statement = Callable[[Writer, catalog.Table, Any, Callable[[int], None]], None]
 
-_ROWS_AT_ONCE = 256  # read by a scan between two looks at whether the database was closed
+# Read by a scan between two looks at whether the database was closed; by a search, which is slower.
+_ROWS_AT_ONCE, _HITS_AT_ONCE = 256, 16
 
 
 class Table:
@@ -59,12 +66,25 @@ class Table:
         """As `insert`, but rows whose ids exist are replaced whole; where an id stands twice, the last one counts."""
         return self._write_rows(statements.upsert, ids, vectors, fields, progress)
 
-    def update(self, ids: object, *, fields: object = None, vectors: object = None) -> int:
+    def update(
+        self,
+        ids: object = None,
+        *,
+        fields: object = None,
+        vectors: object = None,
+        where: object = None,
+        params: object = None,
+    ) -> int:
         """Change the given fields and vectors of a row, or of many, and leave the others; returns how many rows.
 
         None as a field's value makes it null; None as a vector removes it. Raises RowNotFoundError for an id
-        without a row, and then nothing was written.
+        without a row, and then nothing was written. With `where` in the place of ids, the fields of one dict are
+        given to every row that matches.
         """
+        if where is not None:
+            if ids is not None or vectors is not None or not isinstance(fields, Mapping):
+                raise ProgrammingError("update takes ids, or where= with a dict of fields= alone")
+            return self._update_where(fields, where, params)
         single = is_id(ids)
         given = check_ids([ids] if single else ids)
         changes: Iterable[Any] = [fields] if single else rows_of(fields, len(given))
@@ -74,10 +94,32 @@ class Table:
 
         return self._database._write(run)
 
-    def delete(self, ids: object) -> int:
-        """Delete a row, or many; returns how many there were."""
+    def _update_where(self, fields: object, where: object, params: object) -> int:
+        def run(writer: Writer) -> int:
+            table = self._resolve(writer)
+            given = statements.ids_of(writer, table, self._find(writer, table, where, params))
+            return statements.update(writer, table, given, [fields] * len(given), None, single=False)
+
+        return self._database._write(run)
+
+    def delete(self, ids: object = None, *, where: object = None, params: object = None) -> int:
+        """Delete a row, or many, or those that match a filter; returns how many there were."""
+        if where is not None:
+            if ids is not None:
+                raise ProgrammingError("delete takes ids or where=, not both")
+
+            def run(writer: Writer) -> int:
+                table = self._resolve(writer)
+                return statements.delete_found(writer, table, self._find(writer, table, where, params))
+
+            return self._database._write(run)
         given = check_ids([ids] if is_id(ids) else ids)
         return self._database._write(lambda writer: statements.delete(writer, self._resolve(writer), given))
+
+    def _find(self, view: View, table: catalog.Table, where: object, params: object) -> list[int]:
+        """The slots of the rows that match."""
+        tree = read_where(table, where, params)
+        return find_rows(view, table, TRUE if tree is None else tree).slots.tolist()
 
     def add_field(self, name: str, kind: object) -> None:
         """Declare one more field. Rows have null in it, or the value that rode along under its name, if it fits."""
@@ -116,35 +158,64 @@ class Table:
     def __contains__(self, identifier: object) -> bool:
         return self.get(check_id(identifier), fields=False) is not None
 
-    def count(self) -> int:
-        """How many rows there are."""
+    def count(self, where: object = None, params: object = None) -> int:
+        """How many rows there are, or how many match a filter."""
         with self._database._view() as view:
-            return self._resolve(view).state.rows
+            table = self._resolve(view)
+            tree = read_where(table, where, params)
+            return table.state.rows if tree is None else len(find_rows(view, table, tree))
 
     def __len__(self) -> int:
         return self.count()
 
-    def scan(self, *, fields: Collection[str] | bool | None = None, vectors: bool = False) -> Iterator[Row]:
-        """Every row in the order of insertion, all of the version that is the newest when the scan begins.
+    def scan(
+        self,
+        *,
+        where: object = None,
+        params: object = None,
+        fields: Collection[str] | bool | None = None,
+        vectors: bool = False,
+        order: str | Iterable[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[Row]:
+        """The rows, or those that match `where`, all of the version that is the newest when the scan begins.
 
-        In a transaction, its own rows are among them, and the scan must end before its next write.
+        They come in the order of insertion or by `order`: "year", "year DESC" or "-year", or several of them; nulls
+        come first, last where it descends. `limit` and `offset` choose from what this gives. In a transaction, its own
+        rows are among them, and the scan must end before its next write.
         """
-        with self._database._view() as view:
+        first, stop = check_range(limit, offset)
+        by = read_order(order)
+
+        def rows(view: View) -> Iterator[Row]:
             table = self._resolve(view)
             wanted = fetch.check_wanted(fields)
-            rows = fetch.scan(view, table, wanted, vectors)
+            tree = read_where(table, where, params)
+            matching = None if tree is None else find_rows(view, table, tree)
+            if by:
+                return islice(fetch.scan_ordered(view, table, wanted, vectors, matching, by), first, stop)
+            return islice(fetch.scan(view, table, wanted, vectors, matching), first, stop)
+
+        return self._iterate(rows)
+
+    def _iterate(self, items: Callable[[View], Iterator[Item]], at_once: int = _ROWS_AT_ONCE) -> Iterator[Item]:
+        """Items of one version, which is held while the caller goes on, so many made at once."""
+        with self._database._view() as view:
             if not isinstance(view, CommittedView):
-                yield from rows
+                yield from items(view)
                 return
+            source = None
             while True:
                 part = []
                 with view.reader.working():
-                    for row in rows:
-                        part.append(row)
-                        if len(part) == _ROWS_AT_ONCE:
+                    source = items(view) if source is None else source
+                    for item in source:
+                        part.append(item)
+                        if len(part) == at_once:
                             break
                 yield from part
-                if len(part) < _ROWS_AT_ONCE:
+                if len(part) < at_once:
                     return
 
     def search(
@@ -152,6 +223,8 @@ class Table:
         query: object,
         k: int = 10,
         *,
+        where: object = None,
+        params: object = None,
         column: str | None = None,
         fields: Collection[str] | bool | None = None,
         vectors: bool = False,
@@ -161,9 +234,10 @@ class Table:
     ) -> Hits:
         """The rows nearest to a query vector: at most k, ascending by (distance, insertion order).
 
-        `ef`, the beam width, trades speed for recall; `exact=True` compares every row. `radius` keeps hits of at
-        most that distance. `fields` are those to return: None for all, False for none. `column` names the vector
-        column where the table has several.
+        `where` is a filter: SQL text with `?` or `:name` for `params`, an expression of `vecdb.col`, or a dict. `ef`,
+        the beam width, trades speed for recall; `exact=True` compares every row. `radius` keeps hits of at most that
+        distance. `fields` are those to return: None for all, False for none. `column` names the vector column where
+        the table has several.
         """
         most, beam = check_k(k), check_ef(ef)
         with self._database._view() as view:
@@ -174,9 +248,7 @@ class Table:
                 table,
                 place,
                 check_query(place, query),
-                most,
-                ef=beam,
-                use_exact=exact,
+                Ask(most, beam, exact, None if where is None else read_where(table, where, params)),
                 radius=_check_radius(radius),
                 wanted=fetch.check_wanted(fields),
                 vectors=vectors,
@@ -187,6 +259,8 @@ class Table:
         queries: object,
         k: int = 10,
         *,
+        where: object = None,
+        params: object = None,
         column: str | None = None,
         ef: int | None = None,
         exact: bool = False,
@@ -205,12 +279,58 @@ class Table:
                 table,
                 place,
                 matrix,
-                most,
-                ef=beam,
-                use_exact=exact,
+                Ask(most, beam, exact, None if where is None else read_where(table, where, params)),
                 threads=workers,
                 executor=self._database._executor(workers) if workers > 1 else None,
             )
+
+    def search_iter(
+        self,
+        query: object,
+        *,
+        where: object = None,
+        params: object = None,
+        column: str | None = None,
+        fields: Collection[str] | bool | None = None,
+        vectors: bool = False,
+        ef: int | None = None,
+        radius: float | None = None,
+        exact: bool = False,
+    ) -> Iterator[Hit]:
+        """The rows nearest to a query vector, nearest first, as long as the caller goes on: in the end every row that
+        matches, each once, all of one version.
+
+        They are found by searches for more and more; a row that one overlooked comes with a later one.
+        """
+        beam, most = check_ef(ef), _check_radius(radius)
+
+        def hits(view: View) -> Iterator[Hit]:
+            table = self._resolve(view)
+            place = find_column(table.schema, column)
+            ask = Ask(1, beam, exact, read_where(table, where, params))
+            wanted = fetch.check_wanted(fields)
+            return iterate(
+                view, table, place, check_query(place, query), ask, radius=most, wanted=wanted, vectors=vectors
+            )
+
+        return self._iterate(hits, _HITS_AT_ONCE)
+
+    def explain(
+        self,
+        k: int = 10,
+        *,
+        where: object = None,
+        params: object = None,
+        column: str | None = None,
+        ef: int | None = None,
+        exact: bool = False,
+    ) -> Plan:
+        """How a search would go about it: as `hits.plan`, but nothing is compared."""
+        most, beam = check_k(k), check_ef(ef)
+        with self._database._view() as view:
+            table = self._resolve(view)
+            ask = Ask(most, beam, exact, read_where(table, where, params))
+            return explain(view, table, find_column(table.schema, column), ask)
 
     # What it is
 

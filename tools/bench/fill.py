@@ -20,9 +20,7 @@ def fill(file: Path, dataset: Dataset, batch: int, indexes: Sequence[str] = ()) 
     """
     start = time.perf_counter()
     with vecdb.connect(file) as db:
-        table = db.create_table(
-            TABLE, dim=dataset.dim, metric=dataset.metric, fields=dataset.declared, indexes=indexes
-        )
+        table = db.create_table(TABLE, dim=dataset.dim, metric=dataset.metric, fields=dataset.declared, indexes=indexes)
         insert(table, dataset, 0, len(dataset), batch)
     return time.perf_counter() - start
 

@@ -96,7 +96,7 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int, *, measu
     beam = max(ef, k)
     # Dead rows take places in the pool, so that it must be longer where many are dead.
     pool = int(1.25 * beam * graph.slots / max(state.live, 1)) + 64
-    scratch = _scratch(graph, graph.slots + state.upper, pool)
+    scratch = scratch_for(graph, graph.slots + state.upper, pool)
     slots, distances, counts, _ = Nearest.empty(len(queries), k)
     compared = search_kernel(
         graph.struct.address,
@@ -271,7 +271,7 @@ class Linker:
         # A pool of twice the beam lets dead rows conduct without crowding out the living. A node may be chosen by a
         # whole batch.
         pool = max(2 * self._ef + 32, _BATCH + graph.degree)
-        return _scratch(graph, self._stop + self.entries, pool)
+        return scratch_for(graph, self._stop + self.entries, pool)
 
 
 def _starts(numbers: NDArray[np.int64]) -> NDArray[np.intp]:
@@ -284,7 +284,7 @@ def _write(blocks: Blocks, nodes: NDArray[np.int64], item: int, values: NDArray[
     blocks.arena[blocks.table[nodes // blocks.per_block], nodes % blocks.per_block, item] = values
 
 
-def _scratch(graph: Graph, nodes: int, pool: int) -> Struct:
+def scratch_for(graph: Graph, nodes: int, pool: int) -> Struct:
     """This thread's working memory, large enough."""
     needed = nodes, max(pool, kernel.MOST_TOGETHER * graph.degree + 1), graph.dim
     sizes = getattr(_LOCAL, "sizes", (0, 0, 0))

@@ -14,39 +14,42 @@ import numpy as np
 
 from vecdb.kernels.graph import (
     CANDIDATES,
+    DIM,
     EXPANDED,
     FRESH,
     HEAD,
+    METRIC,
     POOL,
-    VISITED,
-    approach,
+    VECTORS,
+    beam,
     capacity,
-    clear_visited,
+    descend,
     distance_to,
+    enter,
     fetch_record,
     fetch_row,
+    fetch_vector,
     load_query,
     node_of,
     put,
     record,
     visit,
 )
-from vecdb.kernels.jit import Kernel, jit
+from vecdb.kernels.jit import Kernel, inline, paste
 from vecdb.kernels.memory import field, get_i32, get_i64, get_u8, set_i64, shift
-from vecdb.kernels.search import measure
+from vecdb.kernels.search import answer, exact_distance, keep
 from vecdb.kernels.simd import sort_key
 
 _SEEDS: Final = 16
-_BASE_LAYER: Final = 0
 _AHEAD: Final = 12  # rows fetched ahead in a scan
 
 
-@jit
+@inline
 def _does_match(matches: Any, slot: Any) -> Any:
     return (get_u8(matches, slot >> 3) >> (slot & 7)) & 1
 
 
-@jit
+@inline
 def _admit(graph: Any, slot: Any, size: Any, ef: Any, scratch: Any) -> Any:
     """Put a row into the pool of at most `ef` if it is near enough; (keys in the pool, its place or the pool's end)."""
     pool = field(scratch, POOL)
@@ -59,7 +62,7 @@ def _admit(graph: Any, slot: Any, size: Any, ef: Any, scratch: Any) -> Any:
     return size + 1, place
 
 
-@jit
+@paste
 def _sow(graph: Any, matches: Any, words: Any, size: Any, ef: Any, scratch: Any) -> Any:
     """Put matching rows from all over the table into the pool; the keys in it."""
     for seed in range(_SEEDS):
@@ -71,17 +74,16 @@ def _sow(graph: Any, matches: Any, words: Any, size: Any, ef: Any, scratch: Any)
         slot = word << 6
         while not _does_match(matches, slot):
             slot += 1
-        if visit(field(scratch, VISITED), slot):
+        if visit(np.int64(0), slot, scratch):
             size, _ = _admit(graph, slot, size, ef, scratch)
     return size
 
 
-@jit
+@paste
 def _gather(graph: Any, matches: Any, node: Any, scratch: Any) -> Any:
     """Gather matching rows that this walk has not met: neighbours of the node, and where they are fewer than a node
     usually has, neighbours of those that do not match; their number."""
-    base = np.int64(_BASE_LAYER)
-    visited = field(scratch, VISITED)
+    base = np.int64(0)
     fresh = field(scratch, FRESH)
     bridges = field(scratch, CANDIDATES)
     room = capacity(graph, base)
@@ -92,7 +94,7 @@ def _gather(graph: Any, matches: Any, node: Any, scratch: Any) -> Any:
         other = get_i32(here, i)
         if other < 0:
             break
-        if visit(visited, other):
+        if visit(base, other, scratch):
             if _does_match(matches, other):
                 set_i64(fresh, count, other)
                 fetch_row(graph, other)
@@ -111,21 +113,20 @@ def _gather(graph: Any, matches: Any, node: Any, scratch: Any) -> Any:
             if other < 0:
                 break
             # What does not match stays unvisited, as it may be a bridge yet.
-            if _does_match(matches, other) and visit(visited, other):
+            if _does_match(matches, other) and visit(base, other, scratch):
                 set_i64(fresh, count, other)
                 fetch_row(graph, other)
                 count += 1
     return count
 
 
-@jit
+@paste
 def _walk(graph: Any, matches: Any, words: Any, ef: Any, scratch: Any) -> Any:
     """The nearest matching rows to the query, from the node in the pool; (keys in the pool, distances computed)."""
     pool = field(scratch, POOL)
     fresh = field(scratch, FRESH)
     node = node_of(get_i64(pool, 0))
-    clear_visited(scratch)
-    visit(field(scratch, VISITED), node)
+    visit(np.int64(0), node, scratch)
     size = np.int64(0)
     if _does_match(matches, node):
         size, _ = _admit(graph, node, size, ef, scratch)
@@ -159,6 +160,7 @@ def search_matching(
     count: Any,
     k: Any,
     ef: Any,
+    rerank: Any,
     slots: Any,
     distances: Any,
     counts: Any,
@@ -167,16 +169,23 @@ def search_matching(
     """As `search`, among the rows whose bits in `matches`, so many 64-bit words, are set; all of them live."""
     compared = np.int64(0)
     for number in range(count):
-        load_query(graph, queries, number, scratch)
-        compared += approach(graph, entry_layer, entry_node, np.int64(0), scratch)
+        query = shift(queries, number * field(graph, DIM), 4)
+        load_query(graph, query, scratch)
+        enter(graph, entry_layer, entry_node, scratch)
+        layer = entry_layer
+        while layer > 0:
+            _, steps = beam(graph, layer, np.int64(1), np.int64(1), scratch)
+            compared += steps
+            descend(graph, layer, np.int64(1), scratch)
+            layer -= 1
         size, steps = _walk(graph, matches, words, ef, scratch)
         compared += steps
-        measure(graph, queries, number, size, size, k, slots, distances, counts, scratch)
+        answer(graph, query, number, size, k, rerank, slots, distances, counts, scratch)
     return compared
 
 
 @Kernel
-def scan_matching(
+def scan_codes(
     graph: Any,
     listed: Any,
     length: Any,
@@ -184,15 +193,16 @@ def scan_matching(
     count: Any,
     k: Any,
     ef: Any,
+    rerank: Any,
     slots: Any,
     distances: Any,
     counts: Any,
     scratch: Any,
 ) -> None:
-    """The nearest of the `length` slots `listed`, the address of int64: by codes the `ef` nearest, of which `search`
-    tells how they are measured."""
+    """As `search`, but of `length` slots, all live: `listed` is the address of int64. Each is compared by its codes."""
     for number in range(count):
-        load_query(graph, queries, number, scratch)
+        query = shift(queries, number * field(graph, DIM), 4)
+        load_query(graph, query, scratch)
         size = np.int64(0)
         for i in range(min(length, _AHEAD)):
             fetch_row(graph, get_i64(listed, i))
@@ -200,4 +210,28 @@ def scan_matching(
             if i + _AHEAD < length:
                 fetch_row(graph, get_i64(listed, i + _AHEAD))
             size, _ = _admit(graph, get_i64(listed, i), size, ef, scratch)
-        measure(graph, queries, number, size, size, k, slots, distances, counts, scratch)
+        answer(graph, query, number, size, k, rerank, slots, distances, counts, scratch)
+
+
+@Kernel
+def scan_vectors(
+    graph: Any, listed: Any, length: Any, queries: Any, count: Any, k: Any, slots: Any, distances: Any, counts: Any
+) -> None:
+    """As `scan_codes`, but exact: each is measured by its vector."""
+    dim = field(graph, DIM)
+    metric = field(graph, METRIC)
+    vectors = field(graph, VECTORS)
+    for number in range(count):
+        query = shift(queries, number * dim, 4)
+        nearest = shift(slots, number * k, 4)
+        exact = shift(distances, number * k, 8)
+        found = np.int64(0)
+        for i in range(min(length, _AHEAD)):
+            fetch_vector(graph, get_i64(listed, i))
+        for i in range(length):
+            if i + _AHEAD < length:
+                fetch_vector(graph, get_i64(listed, i + _AHEAD))
+            slot = get_i64(listed, i)
+            distance = exact_distance(metric, query, shift(vectors, slot * dim, 4), dim)
+            found = keep(nearest, exact, k, found, slot, distance)
+        set_i64(counts, number, found)

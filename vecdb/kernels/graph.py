@@ -275,6 +275,15 @@ def record(graph: Any, layer: Any, node: Any) -> Any:
 
 
 @paste
+def fetch_record(graph: Any, layer: Any, node: Any) -> None:
+    """Have the beginning of a node's record brought into the cache."""
+    here = record(graph, layer, node)
+    prefetch(here, 0)
+    prefetch(here, _CACHE_LINE)
+    prefetch(here, 2 * _CACHE_LINE)
+
+
+@paste
 def capacity(graph: Any, layer: Any) -> Any:
     """The most neighbours of a node."""
     return field(graph, (BASE if layer == 0 else UPPERS) + RECORD_WIDTH) - HEAD
@@ -392,10 +401,7 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, scratch: Any) -> Any:
             at += 1
         compared += count
         for i in range(at, min(at + together, size)):
-            following = record(graph, layer, node_of(get_i64(pool, i)))
-            prefetch(following, 0)
-            prefetch(following, _CACHE_LINE)
-            prefetch(following, 2 * _CACHE_LINE)
+            fetch_record(graph, layer, node_of(get_i64(pool, i)))
         # First all distances, then all insertions: a branch that goes another way than guessed holds up no distance.
         for i in range(count):
             node = get_i64(fresh, i)

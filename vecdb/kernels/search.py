@@ -28,7 +28,7 @@ from vecdb.kernels.memory import field, get_f32, get_f64, get_i32, get_i64, set_
 
 
 @paste
-def _exact(metric: Any, query: Any, vector: Any, dim: Any) -> Any:
+def exact_distance(metric: Any, query: Any, vector: Any, dim: Any) -> Any:
     """The distance on the public scale, accumulated in float64."""
     dot = 0.0
     if metric == L2:
@@ -52,7 +52,7 @@ def _exact(metric: Any, query: Any, vector: Any, dim: Any) -> Any:
 
 
 @paste
-def _keep(slots: Any, distances: Any, k: Any, found: Any, slot: Any, distance: Any) -> Any:
+def keep(slots: Any, distances: Any, k: Any, found: Any, slot: Any, distance: Any) -> Any:
     """Insert into at most k results, ascending by (distance, slot), if it is near enough; how many there are."""
     if found == k:
         last = get_f64(distances, k - 1)
@@ -71,6 +71,44 @@ def _keep(slots: Any, distances: Any, k: Any, found: Any, slot: Any, distance: A
     set_f64(distances, at, distance)
     set_i32(slots, at, slot)
     return found
+
+
+@paste
+def answer(
+    graph: Any,
+    query: Any,
+    number: Any,
+    size: Any,
+    k: Any,
+    rerank: Any,
+    slots: Any,
+    distances: Any,
+    counts: Any,
+    scratch: Any,
+) -> None:
+    """Write the results of the query of that number: of the first `rerank` live keys of the pool's first `size` the k
+    nearest by their vectors; where `rerank` is 0, the first k keys, without distances and in their order."""
+    dim = field(graph, DIM)
+    metric = field(graph, METRIC)
+    vectors = field(graph, VECTORS)
+    pool = field(scratch, POOL)
+    chosen = field(scratch, CHOSEN)
+    most = rerank if rerank > 0 else k
+    taken = np.int64(0)
+    for i in range(size):
+        key = get_i64(pool, i)
+        if key & DEAD == 0 and taken < most:
+            set_i64(chosen, taken, node_of(key))
+            fetch_vector(graph, node_of(key))
+            taken += 1
+    nearest = shift(slots, number * k, 4)
+    exact = shift(distances, number * k, 8)
+    found = np.int64(0)
+    for i in range(taken):
+        slot = get_i64(chosen, i)
+        distance = exact_distance(metric, query, shift(vectors, slot * dim, 4), dim) if rerank > 0 else float(i)
+        found = keep(nearest, exact, k, found, slot, distance)
+    set_i64(counts, number, found)
 
 
 @Kernel
@@ -96,14 +134,8 @@ def search(
     and in its order. Returns the number of distances that the walks computed.
     """
     compared = np.int64(0)
-    dim = field(graph, DIM)
-    metric = field(graph, METRIC)
-    vectors = field(graph, VECTORS)
-    pool = field(scratch, POOL)
-    chosen = field(scratch, CHOSEN)
-    most = rerank if rerank > 0 else k
     for number in range(count):
-        query = shift(queries, number * dim, 4)
+        query = shift(queries, number * field(graph, DIM), 4)
         load_query(graph, query, scratch)
         enter(graph, entry_layer, entry_node, scratch)
         size = np.int64(1)
@@ -115,19 +147,5 @@ def search(
                 size = np.int64(1)
                 descend(graph, layer, size, scratch)
             layer -= 1
-        taken = np.int64(0)
-        for i in range(size):
-            key = get_i64(pool, i)
-            if key & DEAD == 0 and taken < most:
-                set_i64(chosen, taken, node_of(key))
-                fetch_vector(graph, node_of(key))
-                taken += 1
-        nearest = shift(slots, number * k, 4)
-        exact = shift(distances, number * k, 8)
-        found = np.int64(0)
-        for i in range(taken):
-            slot = get_i64(chosen, i)
-            distance = _exact(metric, query, shift(vectors, slot * dim, 4), dim) if rerank > 0 else float(i)
-            found = _keep(nearest, exact, k, found, slot, distance)
-        set_i64(counts, number, found)
+        answer(graph, query, number, size, k, rerank, slots, distances, counts, scratch)
     return compared

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
+from typing import Any
 
 from vecdb.errors import InternalError, TableNotFoundError
 from vecdb.index.exact import Rows
@@ -45,6 +46,7 @@ class Version:
     state: State
     tables: Mapping[int, Table]
     columns: dict[Place, ColumnVersion] = field(default_factory=dict)
+    kept: dict[Any, Any] = field(default_factory=dict)  # what was made of its records and may be asked for again
 
     @cached_property
     def sealed_state(self) -> bytes:
@@ -73,6 +75,11 @@ class View(ABC):
     @abstractmethod
     def version_number(self) -> int:
         """The number of the commit that this version is of; of the commit to come in a transaction."""
+
+    @property
+    @abstractmethod
+    def kept(self) -> dict[Any, Any] | None:
+        """What was made of this version's records, for who may ask for it again; None while they change."""
 
     @abstractmethod
     def column(self, table: Table, column: Column) -> ColumnVersion:
@@ -130,6 +137,10 @@ class CommittedView(View):
     @property
     def version_number(self) -> int:
         return self.version.state.version
+
+    @property
+    def kept(self) -> dict[Any, Any]:
+        return self.version.kept
 
     def column(self, table: Table, column: Column) -> ColumnVersion:
         return self._mirror.column(self.reader, self.version, table, column)

@@ -68,6 +68,10 @@ class Writer(View):
         """The number of the version that the commit will make."""
         return self._base.version.state.version + 1
 
+    @property
+    def kept(self) -> None:
+        return None
+
     def column(self, table: Table, column: Column) -> ColumnVersion:
         place = (table.schema.table, column.number)
         if place in self._columns:

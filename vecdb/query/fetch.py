@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from vecdb.errors import FieldError
 from vecdb.fields.schema import join_fields
 from vecdb.mirror.versions import View
+from vecdb.query.matching import Matching
+from vecdb.query.order import By, sort_rows
 from vecdb.query.results import Parts, Row, Vectors
 from vecdb.storage import keys
 from vecdb.storage.catalog import Table
@@ -45,11 +47,23 @@ def fetch_ids(view: View, table: Table, slots: NDArray[np.int32]) -> NDArray[Any
     return filled
 
 
-def scan(view: View, table: Table, wanted: Wanted, vectors: bool) -> Iterator[Row]:
-    """Every row, in the order of insertion."""
-    for key, payload in view.records.scan(Space.ROWS, keys.table_prefix(table.schema.table)):
-        slot = keys.slot_of_row(key)
-        yield Row(*_parts(view, table, slot, decode_row(payload, table.schema, slot), wanted, vectors))
+def scan(view: View, table: Table, wanted: Wanted, vectors: bool, matching: Matching | None = None) -> Iterator[Row]:
+    """The rows that match, or all, in the order of insertion."""
+    for slot, record in _records(view, table, matching):
+        yield Row(*_parts(view, table, slot, record, wanted, vectors))
+
+
+def scan_ordered(
+    view: View, table: Table, wanted: Wanted, vectors: bool, matching: Matching | None, order: list[By]
+) -> Iterator[Row]:
+    """The same, ordered by fields: the values of these are in memory for all rows meanwhile."""
+    names = {by.path[0] for by in order}
+    found = []
+    for slot, record in _records(view, table, matching):
+        fields = join_fields(table.schema, record.values, record.extra)
+        found.append(({name: fields.get(name) for name in names}, slot))
+    for slot in sort_rows(found, order):
+        yield Row(*_parts(view, table, slot, existing_row(view.records, table.schema, slot), wanted, vectors))
 
 
 def check_wanted(wanted: object) -> Wanted:
@@ -59,6 +73,17 @@ def check_wanted(wanted: object) -> Wanted:
     if isinstance(wanted, str) or not isinstance(wanted, Collection) or not all(isinstance(n, str) for n in wanted):
         raise FieldError(f"fields is None, False or a list of names, not {wanted!r}")
     return wanted
+
+
+def _records(view: View, table: Table, matching: Matching | None) -> Iterator[tuple[int, RowRecord]]:
+    """The rows that match, or all, with their slots, ascending."""
+    if matching is not None:
+        for slot in matching.slots.tolist():
+            yield slot, existing_row(view.records, table.schema, slot)
+        return
+    for key, payload in view.records.scan(Space.ROWS, keys.table_prefix(table.schema.table)):
+        slot = keys.slot_of_row(key)
+        yield slot, decode_row(payload, table.schema, slot)
 
 
 def _parts(view: View, table: Table, slot: int, record: RowRecord, wanted: Wanted, vectors: bool) -> Parts:

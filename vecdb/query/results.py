@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.errors import VectorError
+from vecdb.filters.tree import Filter
 from vecdb.mirror.load import Stored
+from vecdb.query.route import Strategy
 from vecdb.storage.rows import Id
 
 Vectors: TypeAlias = dict[str, Stored]
@@ -45,17 +47,34 @@ class Hit(Row):
 
 @dataclass(slots=True)
 class Plan:
-    """What a search did."""
+    """What a search did; what it would do, where nothing was compared."""
 
-    strategy: str  # "graph" or "scan"
-    rows: int  # that could be found
-    compared: int  # distances computed
-    ef: int | None  # beam width of a graph search
+    strategy: Strategy  # "graph", "scan" of all vectors, or "codes": of all codes, then of the best one's vectors
+    rows: int  # with a vector
+    matching: int  # of them, those that match the filter
+    means: tuple[str, ...]  # what the filter read: "index lang", "column year", "rows"
+    estimate: int  # distances that were expected
+    compared: int | None  # distances computed
+    ef: int | None  # beam width of a graph search; how many were measured after a scan of codes
     seconds: float
+    where: Filter | None  # the filter
+
+    @property
+    def indexes(self) -> tuple[str, ...]:
+        """The indexed fields that the filter used."""
+        return tuple(mean.removeprefix("index ") for mean in self.means if mean.startswith("index "))
 
     def __str__(self) -> str:
-        how = f"graph search with ef = {self.ef}" if self.strategy == "graph" else "exact scan"
-        return f"{how}: {self.compared:,} of {self.rows:,} rows compared in {1000 * self.seconds:.2f} ms"
+        how = {"graph": f"graph search with ef = {self.ef}", "codes": "scan of codes", "scan": "exact scan"}
+        among = f"{self.rows:,} rows"
+        if self.where is not None:
+            among = f"{self.matching:,} of {among} that match {self.where} ({', '.join(self.means) or 'no reading'})"
+        if self.compared is None:
+            return f"{how[self.strategy]} of {among}, about {self.estimate:,} to be compared"
+        return (
+            f"{how[self.strategy]} of {among}: {self.compared:,} compared, {self.estimate:,} expected, "
+            f"in {1000 * self.seconds:.2f} ms"
+        )
 
 
 class Hits(Sequence[Hit]):

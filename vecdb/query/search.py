@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.errors import LimitError, ProgrammingError
+from vecdb.filters.tree import Filter
 from vecdb.index import exact
 from vecdb.index.exact import Nearest, Rows
 from vecdb.index.readiness import KERNELS
 from vecdb.index.threads import usable_cores
 from vecdb.mirror.column import ColumnVersion
 from vecdb.mirror.versions import View
-from vecdb.options import DEFAULT_EF, MAX_BATCH_HITS, MAX_EF
+from vecdb.options import MAX_BATCH_HITS, MAX_EF
 from vecdb.query.fetch import Wanted, fetch, fetch_ids
+from vecdb.query.matching import Matching, find_matching
 from vecdb.query.results import BatchHits, Hits, Plan
+from vecdb.query.route import Route, choose_route
 from vecdb.storage.catalog import Column, Table
 
 if TYPE_CHECKING:
@@ -28,10 +31,31 @@ Float32 = NDArray[np.float32]
 # Queries of one part of a batch: fewer are answered before another thread has woken up; between parts Ctrl-C is heeded.
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 8, 256
 _PARTS_OF_A_THREAD = 4  # so that a thread that was held up does not keep the others waiting
+_MOST_SORTED_IN = 256  # hits that a kernel sorts in one by one; for more NumPy is faster
 _SCANNED_WITHOUT_KERNELS = 1 << 28  # bytes of vectors; of more, a scan takes longer than loading kernels does
-# Distances that a graph search computes for each place in its beam where all rows live; as many times more as there
-# are dead rows for each live one. Measured at ef = 40 and 80: 23 and 19 on passages, 21 and 17 on patches.
-_COMPARED_PER_EF = 16
+
+
+class Ask(NamedTuple):
+    """What is asked of a search, but for the vectors."""
+
+    k: int
+    ef: int | None = None
+    exact: bool = False
+    where: Filter | None = None
+
+
+class _Source(NamedTuple):
+    """Where a search goes: its column, the vectors by slot, how, and among which rows."""
+
+    version: ColumnVersion
+    vectors: Rows
+    route: Route
+    matching: Matching | None
+
+    @property
+    def found(self) -> int:
+        """How many rows may be found."""
+        return self.version.state.live if self.matching is None else len(self.matching)
 
 
 def search(
@@ -39,31 +63,36 @@ def search(
     table: Table,
     column: Column,
     query: Float32,
-    k: int,
+    ask: Ask,
     *,
-    ef: int | None,
-    use_exact: bool,
     radius: float | None,
     wanted: Wanted,
     vectors: bool,
 ) -> Hits:
     """At most k hits of one query (1, dim)."""
     start = time.perf_counter()
-    version = _column(view, table, column, 1, use_exact=use_exact)
-    beam = None if use_exact else choose_beam(version, k, ef)
-    rows = view.vectors(table, version, whole=beam is None)
-    nearest, beam = _nearest(version, rows, query, k, beam)
+    source = _open(view, table, column, ask, 1)
+    nearest, route = _nearest(source, query, ask.k)
     count = int(nearest.counts[0])
     distances = nearest.distances[0, :count]
     if radius is not None:
         distances = distances[: np.searchsorted(distances, radius, side="right")]
     slots = nearest.slots[0, : len(distances)]
-    found = None if wanted is False and not vectors else fetch(view, table, slots, wanted, vectors)
-    ids = view.ids(table, slots).tolist() if found is None else [row[0] for row in found]
-    strategy = "scan" if beam is None else "graph"
-    _load_kernels_behind(version)
-    plan = Plan(strategy, version.state.live, nearest.compared, beam, time.perf_counter() - start)
-    return Hits(ids, distances, found, plan)
+    rows = None if wanted is False and not vectors else fetch(view, table, slots, wanted, vectors)
+    ids = view.ids(table, slots).tolist() if rows is None else [row[0] for row in rows]
+    _load_kernels_behind(source.version)
+    return Hits(ids, distances, rows, _plan(source, route, ask, nearest.compared, time.perf_counter() - start))
+
+
+def find_nearest(
+    view: View, table: Table, column: Column, query: Float32, ask: Ask
+) -> tuple[NDArray[np.int32], NDArray[np.float64], int]:
+    """Slots of the nearest rows to one query (1, dim), their distances, and how many rows there are to be found."""
+    source = _open(view, table, column, ask, 1)
+    nearest, _ = _nearest(source, query, ask.k)
+    count = int(nearest.counts[0])
+    _load_kernels_behind(source.version)
+    return nearest.slots[0, :count], nearest.distances[0, :count], source.found
 
 
 def search_batch(
@@ -71,14 +100,13 @@ def search_batch(
     table: Table,
     column: Column,
     queries: Float32,
-    k: int,
+    ask: Ask,
     *,
-    ef: int | None,
-    use_exact: bool,
     threads: int,
     executor: Executor | None,
 ) -> BatchHits:
     """At most k hits of each query (n, dim), on so many threads of the executor, or on this one."""
+    k = ask.k
     if len(queries) * k > MAX_BATCH_HITS:
         raise LimitError(
             f"{len(queries)} queries of k = {k} are more than {MAX_BATCH_HITS} hits; ask for fewer at once"
@@ -87,34 +115,29 @@ def search_batch(
     distances = np.full((len(queries), k), np.inf, np.float32)
     counts = np.zeros(len(queries), np.int64)
     at_once = min(max(_LEAST_AT_ONCE, -(-len(queries) // (threads * _PARTS_OF_A_THREAD))), _MOST_AT_ONCE)
-
-    version = _column(view, table, column, len(queries), use_exact=use_exact)
-    beam = None if use_exact else choose_beam(version, k, ef)
-    rows = view.vectors(table, version, whole=beam is None or len(queries) > _LEAST_AT_ONCE)
+    source = _open(view, table, column, ask, len(queries))
 
     def answer(first: int) -> None:
         part = slice(first, first + at_once)
-        nearest, _ = _nearest(version, rows, queries[part], k, beam)
+        nearest, _ = _nearest(source, queries[part], k)
         width = nearest.slots.shape[1]
         slots[part, :width] = nearest.slots
         distances[part, :width] = nearest.distances
         counts[part] = nearest.counts
 
     # Vectors left in the file are read through one transaction, which threads may not share.
-    run = map if executor is None or not isinstance(rows, np.ndarray) else executor.map
+    run = map if executor is None or not isinstance(source.vectors, np.ndarray) else executor.map
     for _ in run(answer, range(0, len(queries), at_once)):
         pass
-    _load_kernels_behind(version)
+    _load_kernels_behind(source.version)
     return BatchHits(fetch_ids(view, table, slots), distances, counts)
 
 
-def choose_beam(version: ColumnVersion, k: int, ef: int | None) -> int | None:
-    """The beam width of a graph search; None where comparing all rows is as fast, and right."""
-    beam = max(DEFAULT_EF if ef is None else ef, k)
-    live = version.state.live
-    if not version.state.linked or live * live <= _COMPARED_PER_EF * beam * version.slots:
-        return None
-    return beam
+def explain(view: View, table: Table, column: Column, ask: Ask) -> Plan:
+    """What a search would do."""
+    start = time.perf_counter()
+    source = _open(view, table, column, ask, 1)
+    return _plan(source, source.route, ask, None, time.perf_counter() - start)
 
 
 def check_k(k: object) -> int:
@@ -145,6 +168,14 @@ def choose_threads(threads: int | None, queries: int) -> int:
     return 1 if queries <= _LEAST_AT_ONCE else usable_cores()
 
 
+def _open(view: View, table: Table, column: Column, ask: Ask, queries: int) -> _Source:
+    version = _column(view, table, column, queries, use_exact=ask.exact)
+    matching = None if ask.where is None else find_matching(view, table, version, ask.where)
+    route = choose_route(version, ask.k, ask.ef, ask.exact, None if matching is None else len(matching))
+    whole = queries > _LEAST_AT_ONCE or (matching is None and route.strategy == "scan")
+    return _Source(version, view.vectors(table, version, whole=whole), route, matching)
+
+
 def _column(view: View, table: Table, column: Column, queries: int, *, use_exact: bool) -> ColumnVersion:
     """The column to search. The first answers of a process, while kernels are not loaded, are scans of the file."""
     if KERNELS or use_exact or queries > _LEAST_AT_ONCE or not table.state.columns[column.number].linked:
@@ -159,26 +190,61 @@ def _load_kernels_behind(version: ColumnVersion) -> None:
         KERNELS.count_answer()
 
 
-def _nearest(
-    version: ColumnVersion, vectors: Rows, queries: Float32, k: int, beam: int | None
-) -> tuple[Nearest, int | None]:
-    """Hits by slot, at most as many as there are rows, and the beam that found them: None after a scan."""
-    compared = 0
-    metric = version.column.options.metric
-    most = min(k, version.state.live)
+def _nearest(source: _Source, queries: Float32, k: int) -> tuple[Nearest, Route]:
+    """Hits by slot, at most as many as there are rows, and the route that found them."""
+    route = source.route
+    most = min(k, source.found)
     if most == 0:
-        return Nearest.empty(len(queries), 0), None
-    if beam is not None:
+        return Nearest.empty(len(queries), 0), route._replace(strategy="scan", ef=None)
+    compared = 0
+    if route.ef is not None:
+        found = _by_codes(source, queries, most, route.ef)
+        if min(found.counts.tolist()) == most:
+            return found, route
+        # The walk ended among dead rows, or rows that do not match: it alone would answer short.
+        compared = found.compared
+    scanned = _scan(source, queries, most)
+    return scanned._replace(compared=scanned.compared + compared), route._replace(strategy="scan", ef=None)
+
+
+def _by_codes(source: _Source, queries: Float32, k: int, ef: int) -> Nearest:
+    """By the graph, or by all codes. What these take for the nearest is measured by the vectors, wherever they are."""
+    version, vectors, route, matching = source
+    measured = isinstance(vectors, np.ndarray)
+    most = k if measured else ef
+    if matching is None:
         from vecdb.index import graph
 
-        if isinstance(vectors, np.ndarray):
-            found = graph.search(version.graph, queries, most, beam)
+        found = graph.search(version.graph, queries, most, ef, measured=measured)
+    else:
+        from vecdb.index import filtered
+
+        if route.strategy == "graph":
+            found = filtered.search(version.graph, matching.bits, queries, most, ef, measured=measured)
         else:
-            walked = graph.search(version.graph, queries, beam, beam, measured=False)
-            found = exact.rank(walked, vectors, queries, most, metric)
-        if min(found.counts.tolist()) == most:
-            return found, beam
-        # The beam ended among dead rows: the graph alone would answer short.
-        compared = found.compared
-    scanned = exact.scan(vectors, version.live_slots, queries, most, metric)
-    return scanned._replace(compared=scanned.compared + compared), None
+            found = filtered.scan_codes(version.graph, matching.slots, queries, most, ef, measured=measured)
+    return found if measured else exact.rank(found, vectors, queries, k, version.column.options.metric)
+
+
+def _scan(source: _Source, queries: Float32, k: int) -> Nearest:
+    version, vectors, _, matching = source
+    if matching is not None and version.state.linked and isinstance(vectors, np.ndarray) and k <= _MOST_SORTED_IN:
+        from vecdb.index import filtered
+
+        return filtered.scan_vectors(version.graph, matching.slots, queries, k)
+    slots = version.live_slots if matching is None else matching.slots
+    return exact.scan(vectors, slots, queries, k, version.column.options.metric)
+
+
+def _plan(source: _Source, route: Route, ask: Ask, compared: int | None, seconds: float) -> Plan:
+    return Plan(
+        strategy=route.strategy,
+        rows=source.version.state.live,
+        matching=source.found,
+        means=() if source.matching is None else source.matching.means,
+        estimate=source.route.estimate,
+        compared=compared,
+        ef=route.ef,
+        seconds=seconds,
+        where=ask.where,
+    )

@@ -48,6 +48,10 @@ class Schema:
     def field_names(self) -> tuple[str, ...]:
         return tuple(field.name for field in self.fields)
 
+    @cached_property
+    def field_types(self) -> dict[str, str]:
+        return {field.name: field.type for field in self.fields}
+
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)
 

@@ -22,6 +22,7 @@ from vecdb.storage.rows import (
     decode_row,
     delete_row,
     encode_rows,
+    existing_row,
     find_row,
     find_slot,
     put_ids,
@@ -102,6 +103,19 @@ def delete(writer: Writer, table: Table, ids: Sequence[Id]) -> int:
     with writer.changing():
         _remove(writer, table, rows)
     return len(rows)
+
+
+def delete_found(writer: Writer, table: Table, slots: Sequence[int]) -> int:
+    """Delete the rows in these slots; how many they are."""
+    rows = {slot: existing_row(writer.records, table.schema, slot) for slot in slots}
+    with writer.changing():
+        _remove(writer, table, rows)
+    return len(rows)
+
+
+def ids_of(writer: Writer, table: Table, slots: Sequence[int]) -> list[Id]:
+    """The ids of the rows in these slots."""
+    return [existing_row(writer.records, table.schema, slot).id for slot in slots]
 
 
 def add_field(writer: Writer, table: Table, field: Field) -> None:
