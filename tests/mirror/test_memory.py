@@ -24,9 +24,12 @@ def filled(path: Path, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return vectors
 
 
-@pytest.mark.parametrize(("memory", "kept"), [(0, 0), (1_300_000, 1), (2_300_000, 2), (None, 3)])
+@pytest.mark.parametrize(
+    ("memory", "kept", "vectors_in_file"),
+    [(0, 0, False), (900_000, 1, True), (1_300_000, 1, False), (2_300_000, 2, False), (None, 3, False)],
+)
 def test_answers_do_not_depend_on_memory(
-    path: Path, filled: dict[str, np.ndarray], memory: int | None, kept: int
+    path: Path, filled: dict[str, np.ndarray], memory: int | None, kept: int, vectors_in_file: bool
 ) -> None:
     alive = np.array([number for number in range(ROWS) if number % 7])
     with vecdb.connect(path, memory=memory) as db:
@@ -43,16 +46,18 @@ def test_answers_do_not_depend_on_memory(
             assert row.vector is not None
             np.testing.assert_array_equal(row.vector, filled[name][right[0]])
         assert len(db._mirror.columns) == kept
+        assert all((mirror.vectors is None) == vectors_in_file for mirror in db._mirror.columns.values())
 
 
-def test_writes_load_what_they_need_and_let_it_go(path: Path, filled: dict[str, np.ndarray]) -> None:
-    with vecdb.connect(path, memory=1000) as db:
+@pytest.mark.parametrize("memory", [1000, 900_000])
+def test_writes_load_what_they_need_and_let_it_go(path: Path, filled: dict[str, np.ndarray], memory: int) -> None:
+    with vecdb.connect(path, memory=memory) as db:
         table = db.table("a")
         with db.transaction():
             table.insert("new", filled["a"][0])
             assert table.search(filled["a"][0], k=1, ef=500).ids == ["new"]
         assert db._mirror.columns == {}
-        assert table.search(filled["a"][0], k=1).ids == ["new"]
+        assert table.search(filled["a"][0], k=1, ef=500).ids == ["new"]
         with pytest.raises(KeyError), db.transaction():
             table.delete("new")
             raise KeyError

@@ -34,7 +34,7 @@ class Start:
     first_answer: float  # from the start of the process until the answer was read
     imports: float  # of it, vecdb and NumPy
     open: float  # of it, connect
-    search: float  # of it, table() and search(), which load the column and the kernels
+    search: float  # of it, table() and search(), which need no kernels yet
     import_vecdb: float  # in a process that imports nothing else, NumPy included
     import_numpy: float
 

@@ -24,7 +24,7 @@ from tools.bench.fill import TABLE, fill, warm_up
 from tools.bench.fresh_process import Memory, Start, measure_memory, measure_start
 from tools.bench.peers import HNSWLIB, find_peer
 from vecdb.index.threads import usable_cores
-from vecdb.options import DEFAULT_EF, DEFAULT_M
+from vecdb.options import DEFAULT_EF
 
 HELP: Final = "fill a table with a data set, then measure size, memory, recall, speed and start"
 ROWS: Final[Mapping[str, int]] = {}
@@ -39,7 +39,8 @@ class Size:
 
     file: float
     vector: float  # 4 bytes a dimension
-    links: float  # 2M neighbours on the base layer, 4 bytes each
+    codes: float  # a byte a dimension, 4 of the weight
+    links: float  # room for 5M / 2 neighbours on the base layer, 4 bytes each
     row: float  # msgpack of [id, [values of the fields]]
     ratio: float  # of the file to the sum of the others
 
@@ -82,7 +83,9 @@ class Result:
             "vecdb load": f"{seconds(self.load_seconds)}, {whole(self.rows_per_second)} rows/s",
             **(builds or {"hnswlib": "not installed: left out"}),
             "file, bytes a row": f"{size.file:,.0f}, {size.ratio:.3f} times what is needed (at most {_MOST_RATIO})",
-            "needed, bytes a row": f"{size.vector:,.0f} vector + {size.links:,.0f} links + {size.row:,.0f} row",
+            "needed, bytes a row": (
+                f"{size.vector:,.0f} vector + {size.codes:,.0f} codes + {size.links:,.0f} links + {size.row:,.0f} row"
+            ),
             **self._memory_facts(),
             f"recall@{K}, default ef {DEFAULT_EF}": f"{self.default_recall:.4f}",
             "search()": f"{seconds(self.searches.with_fields)}, fields=False {seconds(self.searches.without_fields)}",
@@ -163,8 +166,9 @@ def measure_size(file: Path, dataset: Dataset) -> Size:
     )
     file_bytes, row = file.stat().st_size / len(dataset), packed / len(dataset)
     vector = dataset.dim * np.dtype(np.float32).itemsize
-    links = 2 * DEFAULT_M * np.dtype(np.int32).itemsize
-    return Size(file_bytes, vector, links, row, file_bytes / (vector + links + row))
+    codes = dataset.dim + np.dtype(np.float32).itemsize
+    links = vecdb.Vector(dataset.dim).capacity * np.dtype(np.int32).itemsize
+    return Size(file_bytes, vector, codes, links, row, file_bytes / (vector + codes + links + row))
 
 
 def _build_peers(dataset: Dataset) -> tuple[list[Contender], dict[str, float]]:

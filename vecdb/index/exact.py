@@ -12,6 +12,7 @@ from vecdb.options import Metric
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+Slots = NDArray[np.int64]
 
 _BLOCK_BYTES = 1 << 24  # of vectors, or of their scores, at once
 
@@ -34,10 +35,10 @@ class Rows(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]: ...
-    def __getitem__(self, slots: slice | NDArray[np.int64], /) -> Float32: ...
+    def __getitem__(self, slots: slice | Slots, /) -> Float32: ...
 
 
-def scan(vectors: Rows, slots: NDArray[np.int64], queries: Float32, k: int, metric: Metric) -> Nearest:
+def scan(vectors: Rows, slots: Slots, queries: Float32, k: int, metric: Metric) -> Nearest:
     """The k nearest of the rows `slots` of `vectors` to each query, ascending by (distance, slot).
 
     A float32 pass through BLAS finds the candidates: all rows whose score lies within its rounding error of the
@@ -49,7 +50,7 @@ def scan(vectors: Rows, slots: NDArray[np.int64], queries: Float32, k: int, metr
     whole = len(slots) == slots[-1] + 1 and slots[0] == 0
     rows_at_once = max(1, _BLOCK_BYTES // (4 * max(vectors.shape[1], len(queries))))
     most = min(k, len(slots))
-    kept: list[tuple[NDArray[np.int64], Float64]] = [(np.empty(0, np.int64), np.empty(0))] * len(queries)
+    kept: list[tuple[Slots, Float64]] = [(np.empty(0, np.int64), np.empty(0))] * len(queries)
     for start in range(0, len(slots), rows_at_once):
         part = slots[start : start + rows_at_once]
         rows = vectors[start : start + len(part)] if whole else vectors[part]
@@ -69,6 +70,18 @@ def scan(vectors: Rows, slots: NDArray[np.int64], queries: Float32, k: int, metr
         result.distances[number, : len(found)] = exact
         result.counts[number] = len(found)
     return result._replace(compared=len(slots) * len(queries))
+
+
+def rank(walked: Nearest, vectors: Rows, queries: Float32, k: int, metric: Metric) -> Nearest:
+    """The k nearest to each query of those that a walk found, ascending by (distance, slot)."""
+    result = Nearest.empty(len(queries), k)
+    for number, query in enumerate(queries):
+        slots = np.sort(walked.slots[number, : walked.counts[number]]).astype(np.int64)
+        found, exact = _best(slots, distances(vectors[slots], query, metric), k)
+        result.slots[number, : len(found)] = found
+        result.distances[number, : len(found)] = exact
+        result.counts[number] = len(found)
+    return result._replace(compared=walked.compared)
 
 
 def distances(rows: Float32, query: Float32, metric: Metric) -> Float64:
@@ -107,6 +120,6 @@ def _scores(rows: Float32, queries: Float32, metric: Metric) -> tuple[Float32, F
     return squares - 2 * dots, unit * (longest + 2 * lengths) * longest + underflow
 
 
-def _best(slots: NDArray[np.int64], exact: Float64, most: int) -> tuple[NDArray[np.int64], Float64]:
+def _best(slots: Slots, exact: Float64, most: int) -> tuple[Slots, Float64]:
     order = np.lexsort((slots, exact))[:most]
     return slots[order], exact[order]

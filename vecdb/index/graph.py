@@ -31,6 +31,7 @@ _METRICS: Final = {"l2": kernel.L2, "ip": kernel.IP, "cosine": kernel.COSINE}
 _BATCH: Final = 1024  # rows linked together: they are compared with each other, so that more would cost more
 _ROWS_AT_ONCE: Final = 16  # of a task of a thread
 _TARGETS_AT_ONCE: Final = 512
+_MOST_FIELDS: Final = 32  # at least as many as a graph or a scratch has
 _LOCAL = threading.local()
 
 
@@ -87,8 +88,9 @@ def make_graph(
     return Graph(struct, state, slots, vectors.shape[1], links.arena.shape[2])
 
 
-def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int) -> Nearest:
-    """The k nearest live slots to each query (n, dim), by a beam of `ef` on the base layer."""
+def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int, *, measured: bool = True) -> Nearest:
+    """The k nearest live slots to each query (n, dim), by a beam of `ef` on the base layer; what the walk took for the
+    nearest, in its order and without distances, where they are not `measured` by their vectors."""
     state = graph.state
     queries = np.ascontiguousarray(queries)
     beam = max(ef, k)
@@ -104,13 +106,19 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int) -> Neare
         len(queries),
         k,
         beam,
-        beam,
+        beam if measured else 0,
         address_of(result.slots),
         address_of(result.distances),
         address_of(result.counts),
         scratch.address,
     )
     return result._replace(compared=int(compared))
+
+
+def load_kernels() -> None:
+    """Load or compile what a search needs, by answering no queries."""
+    nothing = Struct(*[0] * _MOST_FIELDS)
+    search_kernel(nothing.address, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)
 
 
 class Linker:

@@ -91,7 +91,8 @@ def search(
 
     Fills `slots` (count, k) int32, `distances` (count, k) float64, ascending by (distance, slot), and `counts`
     (count,) int64. Only live slots are returned: of the `rerank` nearest of the walk those that are nearest by their
-    vectors, with exact distances on the public scale. Returns the number of distances that the walks computed.
+    vectors, with exact distances on the public scale; where `rerank` is 0, the k nearest of the walk, without distances
+    and in its order. Returns the number of distances that the walks computed.
     """
     compared = np.int64(0)
     dim = field(graph, DIM)
@@ -99,6 +100,7 @@ def search(
     vectors = field(graph, VECTORS)
     pool = field(scratch, POOL)
     chosen = field(scratch, CHOSEN)
+    most = rerank if rerank > 0 else k
     for number in range(count):
         query = shift(queries, number * dim, 4)
         load_query(graph, query, scratch)
@@ -108,7 +110,7 @@ def search(
         taken = np.int64(0)
         for i in range(size):
             key = get_i64(pool, i)
-            if key & DEAD == 0 and taken < rerank:
+            if key & DEAD == 0 and taken < most:
                 set_i64(chosen, taken, node_of(key))
                 fetch_vector(graph, node_of(key))
                 taken += 1
@@ -117,7 +119,7 @@ def search(
         found = np.int64(0)
         for i in range(taken):
             slot = get_i64(chosen, i)
-            distance = _exact(metric, query, shift(vectors, slot * dim, 4), dim)
+            distance = _exact(metric, query, shift(vectors, slot * dim, 4), dim) if rerank > 0 else float(i)
             found = _keep(nearest, exact, k, found, slot, distance)
         set_i64(counts, number, found)
     return compared

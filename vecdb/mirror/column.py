@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vecdb.index.exact import Rows
 from vecdb.index.quantizer import CODE_BLOCK, TRAINING_ROWS, Quantizer, inverse_lengths
 from vecdb.index.threads import Workers, usable_cores
 from vecdb.mirror.blocks import Blocks, BlocksView
+from vecdb.mirror.vectors import Vectors, flat
 from vecdb.options import GRAPH_FROM, Vector
 from vecdb.storage.catalog import Column, ColumnState
 from vecdb.storage.geometry import LIVE_BYTES, records_per_block
@@ -30,7 +29,7 @@ LIVE_SLOTS = LIVE_BYTES * 8
 # A base-layer record begins with [parent, first upper entry], an upper one with [slot, layer]. Never change: stored.
 RECORD_HEAD = 2
 
-_CACHE_LINE: Final = 64
+_NONE_ABSENT: Final = np.zeros(0, np.bool_)
 _PARALLEL_FROM: Final = 64  # rows for which threads are started
 _ENCODED_AT_ONCE: Final = 4096
 # The quantizer is trained anew when so many rows since the last time lie outside its range, and ...
@@ -76,7 +75,7 @@ class ColumnVersion:
     column: Column
     state: ColumnState
     slots: int
-    vectors: Rows  # an array; vectors left in the file where the column is not in memory
+    vectors: Vectors | None  # None where they are left in the file
     codes: Codes | None  # of a column with a graph
     links: BlocksView
     upper: BlocksView
@@ -93,8 +92,9 @@ class ColumnVersion:
         """What kernels read."""
         from vecdb.index.graph import make_graph
 
-        assert isinstance(self.vectors, np.ndarray) and self.codes is not None, "a column left in the file is scanned"
+        assert self.codes is not None, "a column without a graph is scanned"
         codes = self.codes
+        dim = self.column.options.dim
         return make_graph(
             self.column.options.metric,
             self.state,
@@ -102,7 +102,7 @@ class ColumnVersion:
             codes.quantizer,
             codes.codes,
             codes.weights,
-            self.vectors,
+            np.empty((0, dim), np.float32) if self.vectors is None else self.vectors.array,
             self.links,
             self.upper,
             self.live,
@@ -112,14 +112,23 @@ class ColumnVersion:
 class ColumnMirror:
     """The newest version of a column, and what the holder of the writer's turn makes of it."""
 
-    def __init__(self, column: Column, state: ColumnState, slots: int, quantizer: Quantizer | None = None) -> None:
-        """Blocks, vectors and codes of undefined content, for the loader to fill."""
+    def __init__(
+        self,
+        column: Column,
+        state: ColumnState,
+        slots: int,
+        quantizer: Quantizer | None = None,
+        absent: NDArray[np.bool_] | None = _NONE_ABSENT,
+    ) -> None:
+        """Blocks, vectors and codes of undefined content, for the loader to fill. `absent` are the blocks of vectors
+        to be loaded later; None leaves all vectors in the file, and the column can't be written."""
         options = column.options
+        capacity = max(slots + slots // 16, 64)
         self.column = column
         self.state = state
         self.slots = slots
-        self.vectors: Float32 = flat((max(slots + slots // 16, 64), options.dim), np.float32)
-        self.codes = Codes.empty(quantizer, options.dim, len(self.vectors)) if state.linked else None
+        self.vectors = None if absent is None else Vectors(options.dim, capacity, absent)
+        self.codes = Codes.empty(quantizer, options.dim, capacity) if state.linked else None
         links = (links_per_block(options), RECORD_HEAD + options.capacity)
         upper = (upper_per_block(options), RECORD_HEAD + options.m)
         linked = slots if state.linked else 0
@@ -136,8 +145,15 @@ class ColumnMirror:
 
     @property
     def nbytes(self) -> int:
+        vectors = 0 if self.vectors is None else self.vectors.array.nbytes
         codes = 0 if self.codes is None else self.codes.nbytes
-        return self.vectors.nbytes + codes + sum(blocks.nbytes for blocks in self.blocks.values())
+        return vectors + codes + sum(blocks.nbytes for blocks in self.blocks.values())
+
+    @property
+    def array(self) -> Float32:
+        """The vectors by slot, for a writer: all of those that it reads are there."""
+        assert self.vectors is not None and self.vectors.whole, "a writer's column is in memory"
+        return self.vectors.array
 
     def present(self) -> ColumnVersion:
         """What the writer's own reads see, changes included; valid until its next change."""
@@ -200,9 +216,9 @@ class ColumnMirror:
         stop = first + len(present)
         self._grow(stop)
         if vectors is None:
-            self.vectors[first:stop] = 0
+            self.array[first:stop] = 0
         else:
-            self.vectors[first:stop] = vectors
+            self.array[first:stop] = vectors
         self.live.extend(_blocks(stop, LIVE_SLOTS))
         self.slots = stop
         self._set_live(first + np.flatnonzero(present), alive=True)
@@ -230,14 +246,10 @@ class ColumnMirror:
 
     def _grow(self, slots: int) -> None:
         """Room for vectors and codes. A larger array is a new one: versions keep the old."""
-        capacity = len(self.vectors)
-        if slots > capacity:
-            capacity = max(slots, capacity * 3 // 2)
-            larger = flat((capacity, self.vectors.shape[1]), np.float32)
-            larger[: self.slots] = self.vectors[: self.slots]
-            self.vectors = larger
+        if self.vectors is not None and slots > len(self.vectors.array):
+            self.vectors = self.vectors.grown(self.slots, _larger(len(self.vectors.array), slots))
         if self.codes is not None and slots > len(self.codes.weights):
-            self.codes = self.codes.grown(self.slots, capacity)
+            self.codes = self.codes.grown(self.slots, _larger(len(self.codes.weights), slots))
 
     def _set_live(self, slots: Slots, *, alive: bool) -> None:
         for number in np.unique(slots // LIVE_SLOTS):
@@ -259,19 +271,19 @@ class ColumnMirror:
         quantizer = None
         if options.quantization == "u8":
             quantizer = self._trained()
-        self.codes = Codes.empty(quantizer, options.dim, len(self.vectors))
+        self.codes = Codes.empty(quantizer, options.dim, len(self.array))
         self._fill_codes(0, workers)
         self.state = replace(self.state, trainings=self.state.trainings + 1, trained_rows=self.state.live, outliers=0)
 
     def _trained(self) -> Quantizer:
         live = self.present().live_slots
         sample = live[:: max(1, len(live) // TRAINING_ROWS)]
-        return Quantizer.train(self.vectors[sample], self.column.options.metric)
+        return Quantizer.train(self.array[sample], self.column.options.metric)
 
     def _fill_codes(self, first: int, workers: Workers) -> NDArray[np.bool_]:
         """Encode the slots from `first` on; which of them lie outside the quantizer's range."""
         assert self.codes is not None
-        metric, slots, codes, vectors = self.column.options.metric, self.slots, self.codes, self.vectors
+        metric, slots, codes, vectors = self.column.options.metric, self.slots, self.codes, self.array
         outliers = np.zeros(slots - first, np.bool_)
 
         def encode(start: int, stop: int) -> None:
@@ -332,15 +344,8 @@ def upper_per_block(options: Vector) -> int:
     return records_per_block(4 * (RECORD_HEAD + options.m))
 
 
-def flat(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
-    """An array of undefined content whose rows begin at cache lines where their length allows it.
-
-    NumPy asks for huge pages for large arrays by itself.
-    """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + _CACHE_LINE, np.uint8)
-    start = -memory.ctypes.data % _CACHE_LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
+def _larger(capacity: int, slots: int) -> int:
+    return max(slots, capacity * 3 // 2)
 
 
 def _blocks(records: int, per_block: int) -> int:

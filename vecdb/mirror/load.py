@@ -5,8 +5,8 @@ Kernels trust the numbers in blocks, so every one is checked here, before a kern
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from vecdb.mirror.column import (
     Codes,
     ColumnMirror,
     ColumnVersion,
+    Float32,
     links_per_block,
     upper_per_block,
 )
@@ -31,66 +32,91 @@ from vecdb.storage.view import PendingWrites, Records
 
 Stored: TypeAlias = NDArray[np.float32] | NDArray[np.float16]  # vectors as they were stored
 
-_LINK_ITEM = np.dtype("<i4")
+_BYTES_AT_ONCE = 1 << 20  # of blocks that are decoded together
+_NO_BLOCKS: Final = np.zeros(0, np.uint32)
 
 
-def load_column(records: Records, schema: Schema, column: Column, state: ColumnState, slots: int) -> ColumnMirror:
-    """The column of the version that `records` reads."""
+def load_column(
+    records: Records, schema: Schema, column: Column, state: ColumnState, slots: int, *, vectors: bool
+) -> ColumnMirror:
+    """The column of the version that `records` reads. Where it has codes, its vectors are left to `VectorsInFile`: to
+    be read into memory later or, without `vectors`, each time they are asked for."""
     where = _Place(schema, column)
     _check_size(records, where, state, slots)
-    mirror = ColumnMirror(column, state, slots, _read_quantizer(records, where) if state.linked else None)
-    _read_vectors(records, mirror, where, 0, slots)
+    quantizer = _read_quantizer(records, where) if state.linked else None
+    per_block = vectors_per_block(column)
+    absent = np.ones(0 if quantizer is None else slots // per_block, np.bool_)
+    mirror = ColumnMirror(column, state, slots, quantizer, absent if vectors else None)
+    _read_vectors(records, mirror, where, len(absent) * per_block, slots)
     _read_codes(records, mirror, where, 0, slots)
     for space, blocks in mirror.blocks.items():
-        for number in range(blocks.count):
-            blocks.arena[blocks.table[number]] = _read_block(records, mirror, where, space, number)
+        for numbers, found in _read_blocks(records, mirror, where, space, range(blocks.count)):
+            blocks.arena[blocks.table[numbers[0] : numbers[-1] + 1]] = found
     _check_live(mirror.present(), where)
     return mirror
 
 
-def memory_of(column: Column, state: ColumnState, slots: int) -> int:
+def memory_of(column: Column, state: ColumnState, slots: int, *, vectors: bool) -> int:
     """About how many bytes a column takes in memory."""
     options = column.options
     graph = 0
     if state.linked:
         codes = -(-options.dim // CODE_BLOCK) * CODE_BLOCK if options.quantization == "u8" else 0
         graph = 4 * (RECORD_HEAD + options.capacity) + codes + 4
-    return slots * (4 * options.dim + graph) + 4 * state.upper * (RECORD_HEAD + options.m) + slots // 8
+    flat = 4 * options.dim if vectors else 0
+    return slots * (flat + graph) + 4 * state.upper * (RECORD_HEAD + options.m) + slots // 8
 
 
 def stored_column(records: Records, schema: Schema, column: Column, state: ColumnState, slots: int) -> ColumnVersion:
-    """The column without a mirror: its vectors stay in the file, to be scanned there; valid while `records` is."""
+    """The column without a mirror: all but its live bits stays in the file."""
     where = _Place(schema, column)
     _check_size(records, where, state, slots)
     blocks = -(-slots // LIVE_SLOTS)
     arena = np.zeros((blocks, LIVE_BYTES), np.uint8)
     for number in range(blocks):
-        arena[number] = _read_live(records, where, number)
+        arena[number] = np.frombuffer(_payload(records, where, Space.LIVE, number, LIVE_BYTES), np.uint8)
     live = BlocksView(arena, np.arange(blocks, dtype=np.int32), blocks)
     none = BlocksView(arena, live.table, 0)
-    version = ColumnVersion(
-        column, ColumnState(live=state.live), slots, StoredVectors(records, where, slots), None, none, none, live
-    )
+    version = ColumnVersion(column, ColumnState(live=state.live), slots, None, None, none, none, live)
     _check_live(version, where)
     return version
 
 
-class StoredVectors:
-    """Vectors in the file, indexed as an array of them is."""
+class VectorsInFile:
+    """Vectors of a version by slot, indexed as an array of them is; valid while `records` is."""
 
-    def __init__(self, records: Records, where: _Place, slots: int) -> None:
-        self.shape = (slots, where.column.options.dim)
+    def __init__(self, records: Records, schema: Schema, version: ColumnVersion) -> None:
+        self.shape = (version.slots, version.column.options.dim)
         self._records = records
-        self._where = where
+        self._where = _Place(schema, version.column)
 
-    def __getitem__(self, wanted: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        slots = np.arange(self.shape[0])[wanted]
-        per_block = vectors_per_block(self._where.column)
+    def __getitem__(self, wanted: slice | NDArray[np.int64]) -> Float32:
+        slots = np.arange(self.shape[0])[wanted] if isinstance(wanted, slice) else wanted
         vectors = np.empty((len(slots), self.shape[1]), np.float32)
-        for number in np.unique(slots // per_block).tolist():
-            chosen = slots // per_block == number
-            vectors[chosen] = _vector_block(self._records, self._where, number)[slots[chosen] - number * per_block]
+        per_block = vectors_per_block(self._where.column)
+        numbers = slots // per_block
+        starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+        for start, stop in zip(starts, [*starts[1:], len(slots)], strict=True):
+            number = int(numbers[start])
+            block = _vector_block(self._records, self._where, number)
+            first, last = int(slots[start]) - number * per_block, int(slots[stop - 1]) - number * per_block
+            run = last - first == stop - start - 1
+            vectors[start:stop] = block[first : last + 1] if run else block[slots[start:stop] - number * per_block]
         return vectors
+
+
+def load_vectors(records: Records, schema: Schema, version: ColumnVersion, most: int | None = None) -> None:
+    """Read into memory the vectors, or `most` blocks of them, that are in the file only.
+
+    Several threads may do so at once: they write the same.
+    """
+    memory = version.vectors
+    if memory is None or memory.whole:
+        return
+    where, per_block = _Place(schema, version.column), vectors_per_block(version.column)
+    for number in np.flatnonzero(memory.absent)[:most].tolist():
+        memory.array[number * per_block : (number + 1) * per_block] = _vector_block(records, where, number)
+        memory.absent[number] = False
 
 
 def follow(
@@ -112,8 +138,10 @@ def follow(
             mirror.codes = None
         _read_codes(records, mirror, where, old, slots)
         for space, blocks in mirror.blocks.items():
-            for number in changes.get(space, ()):
-                blocks.own(int(number))[:] = _read_block(records, mirror, where, space, int(number))
+            changed = changes.get(space, _NO_BLOCKS).astype(np.int64)
+            blocks.own_all(changed)
+            for numbers, found in _read_blocks(records, mirror, where, space, changed.tolist()):
+                blocks.arena[blocks.table[list(numbers)]] = found
         _check_live(mirror.present(), where)
     except BaseException:
         mirror.roll_back()
@@ -131,7 +159,7 @@ def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror) -> Non
     per_block = vectors_per_block(column)
     for number, slots in _blocks_of(mirror.published_slots, mirror.slots, per_block):
         vectors = np.zeros((per_block, column.options.dim), vector_dtype(column))
-        vectors[: slots.stop - slots.start] = mirror.vectors[slots]
+        vectors[: slots.stop - slots.start] = mirror.array[slots]
         writes.put(Space.VECTORS, keys.block(table, column.number, number), vectors.tobytes())
     if mirror.codes is not None and mirror.codes.quantizer is not None:
         _write_codes(writes, table, mirror, mirror.codes, mirror.codes.quantizer)
@@ -197,14 +225,12 @@ class _Place:
 
 def _read_vectors(records: Records, mirror: ColumnMirror, where: _Place, first: int, stop: int) -> None:
     """Vectors of the slots `first` to `stop`; those below, which readers may be using, are not touched."""
-    if stop == first:
+    if stop == first or mirror.vectors is None:
         return
-    per_block = vectors_per_block(mirror.column)
+    array, per_block = mirror.vectors.array, vectors_per_block(mirror.column)
     for number, slots in _blocks_of(first, stop, per_block):
         low = max(first, slots.start)
-        mirror.vectors[low : slots.stop] = _vector_block(records, where, number)[low - slots.start :][
-            : slots.stop - low
-        ]
+        array[low : slots.stop] = _vector_block(records, where, number)[low - slots.start :][: slots.stop - low]
 
 
 def _read_codes(records: Records, mirror: ColumnMirror, where: _Place, first: int, stop: int) -> None:
@@ -213,31 +239,28 @@ def _read_codes(records: Records, mirror: ColumnMirror, where: _Place, first: in
         return
     options = mirror.column.options
     if mirror.codes is None:
-        mirror.codes = Codes.empty(_read_quantizer(records, where), options.dim, len(mirror.vectors))
+        mirror.codes = Codes.empty(_read_quantizer(records, where), options.dim, mirror.slots + mirror.slots // 16)
         first = 0
     if mirror.codes.quantizer is None:
-        mirror.codes.weights[first:stop] = inverse_lengths(mirror.vectors[first:stop])
+        mirror.codes.weights[first:stop] = inverse_lengths(mirror.array[first:stop])
         return
+    codes, weights = mirror.codes.codes, mirror.codes.weights
     record, per_block = _code_record(mirror.column), codes_per_block(mirror.column)
-    for number, slots in _blocks_of(first, stop, per_block):
-        payload = records.get(Space.CODES, where.key(number))
-        if payload is None or len(payload) != per_block * record.itemsize:
-            raise where.error(Space.CODES, number, "is missing" if payload is None else "has the wrong length")
-        low = max(first, slots.start)
-        block = np.frombuffer(payload, record)[low - slots.start : slots.stop - slots.start]
-        mirror.codes.weights[low : slots.stop] = block["weight"]
-        mirror.codes.codes[low : slots.stop, : options.dim] = block["codes"]
-        mirror.codes.codes[low : slots.stop, options.dim :] = ZERO_CODE
+    numbers = range(first // per_block, -(-stop // per_block))
+    for part, payload in _payloads(records, where, Space.CODES, numbers, per_block * record.itemsize):
+        start = part[0] * per_block
+        low, high = max(first, start), min(stop, start + len(part) * per_block)
+        block = np.frombuffer(payload, record)[low - start : high - start]
+        weights[low:high] = block["weight"]
+        codes[low:high, : options.dim] = block["codes"]
+    codes[first:stop, options.dim :] = ZERO_CODE
 
 
 def _read_quantizer(records: Records, where: _Place) -> Quantizer | None:
     """The quantizer of a column with a graph; None where its walks compare vectors."""
     if where.column.options.quantization == "none":
         return None
-    payload = records.get(Space.CODES, where.key(keys.QUANTIZER))
-    dim = where.column.options.dim
-    if payload is None or len(payload) != 8 + 4 * dim:
-        raise where.error(Space.CODES, keys.QUANTIZER, "is missing" if payload is None else "has the wrong length")
+    payload = _payload(records, where, Space.CODES, keys.QUANTIZER, 8 + 4 * where.column.options.dim)
     step, mean = float(np.frombuffer(payload[:8], "<f8")[0]), np.frombuffer(payload[8:], "<f4").astype(np.float32)
     if not (np.isfinite(step) and step > 0 and np.isfinite(mean).all()):
         raise where.error(Space.CODES, keys.QUANTIZER, "holds numbers that are none")
@@ -247,9 +270,7 @@ def _read_quantizer(records: Records, where: _Place) -> Quantizer | None:
 def _vector_block(records: Records, where: _Place, number: int) -> Stored:
     shape = (vectors_per_block(where.column), where.column.options.dim)
     dtype = vector_dtype(where.column)
-    payload = records.get(Space.VECTORS, where.key(number))
-    if payload is None or len(payload) != shape[0] * shape[1] * dtype.itemsize:
-        raise where.error(Space.VECTORS, number, "is missing" if payload is None else "has the wrong length")
+    payload = _payload(records, where, Space.VECTORS, number, shape[0] * shape[1] * dtype.itemsize)
     block: Stored = np.frombuffer(payload, dtype).reshape(shape)  # type: ignore[assignment]  # one of the two dtypes
     return block
 
@@ -273,34 +294,49 @@ def _check_size(records: Records, where: _Place, state: ColumnState, slots: int)
             raise where.error(space, last, "is missing")
 
 
-def _read_live(records: Records, where: _Place, number: int) -> NDArray[np.uint8]:
-    payload = records.get(Space.LIVE, where.key(number))
-    if payload is None or len(payload) != LIVE_BYTES:
-        raise where.error(Space.LIVE, number, "is missing" if payload is None else "has the wrong length")
-    return np.frombuffer(payload, np.uint8)
+def _read_blocks(
+    records: Records, mirror: ColumnMirror, where: _Place, space: Space, numbers: Sequence[int]
+) -> Iterator[tuple[Sequence[int], NDArray[Any]]]:
+    """Copy-on-write blocks, checked: some of the numbers at a time, with their blocks (numbers, *shape)."""
+    arena = mirror.blocks[space].arena
+    for part, payload in _payloads(records, where, space, numbers, arena[0].nbytes):
+        blocks = np.frombuffer(payload, arena.dtype.newbyteorder("<")).reshape(len(part), *arena.shape[1:])
+        if space is not Space.LIVE:
+            _check_links(blocks, mirror, where, space, part)
+        yield part, blocks
 
 
-def _read_block(records: Records, mirror: ColumnMirror, where: _Place, space: Space, number: int) -> NDArray[Any]:
-    if space is Space.LIVE:
-        return _read_live(records, where, number)
-    block = mirror.blocks[space].arena[0]
+def _payloads(
+    records: Records, where: _Place, space: Space, numbers: Sequence[int], size: int
+) -> Iterator[tuple[Sequence[int], bytes]]:
+    """Payloads of blocks, of `size` bytes each: some of the numbers at a time, with their payloads joined."""
+    at_once = max(1, _BYTES_AT_ONCE // size)
+    for start in range(0, len(numbers), at_once):
+        part = numbers[start : start + at_once]
+        yield part, b"".join([_payload(records, where, space, number, size) for number in part])
+
+
+def _payload(records: Records, where: _Place, space: Space, number: int, size: int) -> memoryview | bytes:
     payload = records.get(space, where.key(number))
-    if payload is None or len(payload) != block.nbytes:
+    if payload is None or len(payload) != size:
         raise where.error(space, number, "is missing" if payload is None else "has the wrong length")
-    found = np.frombuffer(payload, _LINK_ITEM).reshape(block.shape)
-    head, neighbours = found[:, :RECORD_HEAD], found[:, RECORD_HEAD:]
+    return payload
+
+
+def _check_links(
+    blocks: NDArray[np.int32], mirror: ColumnMirror, where: _Place, space: Space, numbers: Sequence[int]
+) -> None:
     nodes = mirror.slots if space is Space.LINKS else mirror.state.upper
     first_limit, second_limit = (mirror.slots, mirror.state.upper) if space is Space.LINKS else (mirror.slots, 64)
-    if (
-        found.min() < -1
-        or neighbours.max() >= nodes
-        or head[:, 0].max() >= first_limit
-        or head[:, 1].max() >= second_limit
-    ):
-        raise where.error(space, number, "has a link to nowhere")
-    if space is Space.UPPER and not _descends(found, number * len(found), mirror.state.upper):
-        raise where.error(space, number, "has an entry without a layer below")
-    return found
+    limits = np.full(blocks.shape[-1], nodes, np.int32)
+    limits[:RECORD_HEAD] = first_limit, second_limit
+    wrong = ((blocks < -1) | (blocks >= limits)).any(axis=(1, 2))
+    if wrong.any():
+        raise where.error(space, numbers[int(np.argmax(wrong))], "has a link to nowhere")
+    if space is Space.UPPER:
+        for number, block in zip(numbers, blocks, strict=True):
+            if not _descends(block, number * len(block), mirror.state.upper):
+                raise where.error(space, number, "has an entry without a layer below")
 
 
 def _descends(entries: NDArray[np.int32], first: int, count: int) -> bool:

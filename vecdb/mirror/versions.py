@@ -11,9 +11,19 @@ from functools import cached_property
 from itertools import count
 
 from vecdb.errors import InternalError, TableNotFoundError
+from vecdb.index.exact import Rows
 from vecdb.mirror.column import ColumnMirror, ColumnVersion
 from vecdb.mirror.ids import Ids, SlotIds, Slots, read_ids
-from vecdb.mirror.load import Stored, follow, load_column, memory_of, read_vector, stored_column
+from vecdb.mirror.load import (
+    Stored,
+    VectorsInFile,
+    follow,
+    load_column,
+    load_vectors,
+    memory_of,
+    read_vector,
+    stored_column,
+)
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, Table, read_tables
 from vecdb.storage.changes import read_block_changes
@@ -25,6 +35,7 @@ from vecdb.storage.view import Records
 Place = tuple[int, int]  # (table, column)
 
 _MOST_RETRIES = 1000
+_BLOCKS_AT_ONCE = 64  # of vectors, read into memory by each search until all are there
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +79,21 @@ class View(ABC):
         """The column as this version has it, loaded if it is not in memory."""
 
     @abstractmethod
+    def column_in_file(self, table: Table, column: Column) -> ColumnVersion:
+        """The column without anything loaded; the writer's own where this is one."""
+
+    def vectors(self, table: Table, version: ColumnVersion, *, whole: bool) -> Rows:
+        """A column's vectors by slot: an array where all are in memory, else something that reads them from the file.
+
+        Those missing in memory are read into it where the `whole` column is wanted, otherwise some of them."""
+        memory = version.vectors
+        if memory is not None:
+            load_vectors(self.records, table.schema, version, None if whole else _BLOCKS_AT_ONCE)
+            if memory.whole:
+                return memory.array
+        return VectorsInFile(self.records, table.schema, version)
+
+    @abstractmethod
     def ids(self, table: Table, slots: Slots) -> Ids:
         """The ids of slots that have rows."""
 
@@ -107,6 +133,10 @@ class CommittedView(View):
 
     def column(self, table: Table, column: Column) -> ColumnVersion:
         return self._mirror.column(self.reader, self.version, table, column)
+
+    def column_in_file(self, table: Table, column: Column) -> ColumnVersion:
+        state = table.state.columns[column.number]
+        return stored_column(self.reader, table.schema, column, state, table.state.slots)
 
     def ids(self, table: Table, slots: Slots) -> Ids:
         return self._mirror.ids(self.reader, table, slots)
@@ -233,20 +263,29 @@ class Mirror:
             if place in version.columns:
                 return version.columns[place]
             state, slots = table.state.columns[column.number], table.state.slots
-            if not self._make_room(memory_of(column, state, slots)):
-                return stored_column(reader, table.schema, column, state, slots)
-            return self._load(reader, version, table, column).version
+            has_codes = state.linked and column.options.quantization != "none"
+            for vectors in (True, False) if has_codes else (True,):
+                if self._make_room(memory_of(column, state, slots, vectors=vectors)):
+                    return self._load(reader, version, table, column, vectors=vectors).version
+            return stored_column(reader, table.schema, column, state, slots)
 
     def writable(self, reader: ReadTransaction, version: Version, table: Table, column: Column) -> ColumnMirror:
         """The column for the holder of the writer's turn, who reads the newest version; in memory, however large."""
         place = (table.schema.table, column.number)
         with self._lock:
-            return self.columns.get(place) or self._load(reader, version, table, column)
+            mirror = self.columns.get(place)
+            if mirror is None or mirror.vectors is None:
+                mirror = self._load(reader, version, table, column, vectors=True)
+            load_vectors(reader, table.schema, mirror.version)
+            return mirror
 
-    def _load(self, reader: ReadTransaction, version: Version, table: Table, column: Column) -> ColumnMirror:
+    def _load(
+        self, reader: ReadTransaction, version: Version, table: Table, column: Column, *, vectors: bool
+    ) -> ColumnMirror:
         """Load a column, and keep it for others if the version is still the newest."""
         place = (table.schema.table, column.number)
-        mirror = load_column(reader, table.schema, column, table.state.columns[column.number], table.state.slots)
+        state, slots = table.state.columns[column.number], table.state.slots
+        mirror = load_column(reader, table.schema, column, state, slots, vectors=vectors)
         if version is self.newest or version is self._offered:
             self.columns[place] = mirror
         version.columns[place] = mirror.version

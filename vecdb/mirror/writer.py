@@ -76,13 +76,16 @@ class Writer(View):
             return self.writable(table, column).present()
         return self._base.column(self._base.tables[place[0]], column)
 
+    def column_in_file(self, table: Table, column: Column) -> ColumnVersion:
+        return self.column(table, column)
+
     def ids(self, table: Table, slots: Slots) -> Ids:
         return read_ids(self._records, table, slots)
 
     def vector(self, table: Table, column: Column, slot: int) -> Stored:
         mirror = self._columns.get((table.schema.table, column.number))
         if mirror is not None and slot >= mirror.published_slots:
-            pending: Stored = mirror.vectors[slot].astype(vector_dtype(column))
+            pending: Stored = mirror.array[slot].astype(vector_dtype(column))
             return pending
         return self._base.vector(table, column, slot)
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from vecdb.errors import LimitError, ProgrammingError
 from vecdb.index import exact
-from vecdb.index.exact import Nearest
+from vecdb.index.exact import Nearest, Rows
+from vecdb.index.readiness import KERNELS
 from vecdb.index.threads import usable_cores
 from vecdb.mirror.column import ColumnVersion
 from vecdb.mirror.versions import View
@@ -27,6 +28,7 @@ Float32 = NDArray[np.float32]
 # Queries of one part of a batch: fewer are answered before another thread has woken up; between parts Ctrl-C is heeded.
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 8, 256
 _PARTS_OF_A_THREAD = 4  # so that a thread that was held up does not keep the others waiting
+_SCANNED_WITHOUT_KERNELS = 1 << 28  # bytes of vectors; of more, a scan takes longer than loading kernels does
 # Distances that a graph search computes for each place in its beam where all rows live; as many times more as there
 # are dead rows for each live one. Measured at ef = 40 and 80: 23 and 19 on passages, 21 and 17 on patches.
 _COMPARED_PER_EF = 16
@@ -47,18 +49,20 @@ def search(
 ) -> Hits:
     """At most k hits of one query (1, dim)."""
     start = time.perf_counter()
-    version = view.column(table, column)
+    version = _column(view, table, column, 1, use_exact=use_exact)
     beam = None if use_exact else choose_beam(version, k, ef)
-    nearest, beam = _nearest(version, query, k, beam)
+    rows = view.vectors(table, version, whole=beam is None)
+    nearest, beam = _nearest(version, rows, query, k, beam)
     count = nearest.counts[0]
     if radius is not None:
         count = np.searchsorted(nearest.distances[0, :count], radius, side="right")
     slots = nearest.slots[0, :count]
-    rows = None if wanted is False and not vectors else fetch(view, table, slots, wanted, vectors)
-    ids = view.ids(table, slots).tolist() if rows is None else [row[0] for row in rows]
+    found = None if wanted is False and not vectors else fetch(view, table, slots, wanted, vectors)
+    ids = view.ids(table, slots).tolist() if found is None else [row[0] for row in found]
     strategy = "scan" if beam is None else "graph"
+    _load_kernels_behind(version)
     plan = Plan(strategy, version.state.live, nearest.compared, beam, time.perf_counter() - start)
-    return Hits(ids, nearest.distances[0, :count], rows, plan)
+    return Hits(ids, nearest.distances[0, :count], found, plan)
 
 
 def search_batch(
@@ -78,25 +82,28 @@ def search_batch(
         raise LimitError(
             f"{len(queries)} queries of k = {k} are more than {MAX_BATCH_HITS} hits; ask for fewer at once"
         )
-    version = view.column(table, column)
-    beam = None if use_exact else choose_beam(version, k, ef)
     slots = np.full((len(queries), k), -1, np.int32)
     distances = np.full((len(queries), k), np.inf, np.float32)
     counts = np.zeros(len(queries), np.int64)
     at_once = min(max(_LEAST_AT_ONCE, -(-len(queries) // (threads * _PARTS_OF_A_THREAD))), _MOST_AT_ONCE)
 
+    version = _column(view, table, column, len(queries), use_exact=use_exact)
+    beam = None if use_exact else choose_beam(version, k, ef)
+    rows = view.vectors(table, version, whole=beam is None or len(queries) > _LEAST_AT_ONCE)
+
     def answer(first: int) -> None:
         part = slice(first, first + at_once)
-        nearest, _ = _nearest(version, queries[part], k, beam)
+        nearest, _ = _nearest(version, rows, queries[part], k, beam)
         width = nearest.slots.shape[1]
         slots[part, :width] = nearest.slots
         distances[part, :width] = nearest.distances
         counts[part] = nearest.counts
 
     # Vectors left in the file are read through one transaction, which threads may not share.
-    run = map if executor is None or not isinstance(version.vectors, np.ndarray) else executor.map
+    run = map if executor is None or not isinstance(rows, np.ndarray) else executor.map
     for _ in run(answer, range(0, len(queries), at_once)):
         pass
+    _load_kernels_behind(version)
     return BatchHits(fetch_ids(view, table, slots), distances, counts)
 
 
@@ -137,19 +144,40 @@ def choose_threads(threads: int | None, queries: int) -> int:
     return 1 if queries <= _LEAST_AT_ONCE else usable_cores()
 
 
-def _nearest(version: ColumnVersion, queries: Float32, k: int, beam: int | None) -> tuple[Nearest, int | None]:
+def _column(view: View, table: Table, column: Column, queries: int, *, use_exact: bool) -> ColumnVersion:
+    """The column to search. The first answers of a process, while kernels are not loaded, are scans of the file."""
+    if KERNELS or use_exact or queries > _LEAST_AT_ONCE or not table.state.columns[column.number].linked:
+        return view.column(table, column)
+    if 4 * column.options.dim * table.state.slots > _SCANNED_WITHOUT_KERNELS:
+        return view.column(table, column)
+    return view.column_in_file(table, column)
+
+
+def _load_kernels_behind(version: ColumnVersion) -> None:
+    if version.vectors is None and not KERNELS:
+        KERNELS.count_answer()
+
+
+def _nearest(
+    version: ColumnVersion, vectors: Rows, queries: Float32, k: int, beam: int | None
+) -> tuple[Nearest, int | None]:
     """Hits by slot, at most as many as there are rows, and the beam that found them: None after a scan."""
     compared = 0
+    metric = version.column.options.metric
     most = min(k, version.state.live)
     if most == 0:
         return Nearest.empty(len(queries), 0), None
     if beam is not None:
         from vecdb.index import graph
 
-        found = graph.search(version.graph, queries, most, beam)
+        if isinstance(vectors, np.ndarray):
+            found = graph.search(version.graph, queries, most, beam)
+        else:
+            walked = graph.search(version.graph, queries, beam, beam, measured=False)
+            found = exact.rank(walked, vectors, queries, most, metric)
         if min(found.counts.tolist()) == most:
             return found, beam
         # The beam ended among dead rows: the graph alone would answer short.
         compared = found.compared
-    scanned = exact.scan(version.vectors, version.live_slots, queries, most, version.column.options.metric)
+    scanned = exact.scan(vectors, version.live_slots, queries, most, metric)
     return scanned._replace(compared=scanned.compared + compared), None

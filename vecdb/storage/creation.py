@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from secrets import token_hex
 
 import lmdb
 
@@ -23,7 +22,7 @@ def create_database(path: str) -> None:
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise DatabaseNotFoundError(f"there is no folder {folder} to create {os.path.basename(path)} in")
-    draft = f"{path}.new-{token_hex(8)}"
+    draft = f"{path}.new-{os.urandom(8).hex()}"
     try:
         try:
             _write_draft(draft)

@@ -1,0 +1,44 @@
+"""Whether graph searches can begin at once.
+
+Importing numba takes about half a second, compiling the kernels on a new machine several. Until then the first searches
+of a process that only reads are answered without them, and the kernels load behind those.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Final
+
+_LOADS_WITH: Final = 2  # answers: a program that asks once is not kept from exiting
+
+
+class Readiness:
+    """Of the kernels, which belong to the process, as modules do."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answers = 0
+        self._loader: threading.Thread | None = None
+
+    def __bool__(self) -> bool:
+        """Whether the kernels are loaded; they are too where something was linked in this process."""
+        return "vecdb.index.graph" in sys.modules and (self._loader is None or not self._loader.is_alive())
+
+    def count_answer(self) -> None:
+        """An answer was given without kernels: let them load behind the next ones."""
+        with self._lock:
+            self._answers += 1
+            if self._answers == _LOADS_WITH:
+                # Python waits for it at its exit, so that what is compiled is there for the next process.
+                self._loader = threading.Thread(target=_load, name="vecdb-kernels")
+                self._loader.start()
+
+
+KERNELS: Final = Readiness()
+
+
+def _load() -> None:
+    from vecdb.index import graph
+
+    graph.load_kernels()

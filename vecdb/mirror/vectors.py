@@ -1,0 +1,55 @@
+"""The vectors of a column in memory.
+
+Walks of the graph compare codes; vectors are wanted for the few rows that are measured at the end. So a column answers
+as soon as its codes and links are in memory, and its vectors follow, some with each search.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+_CACHE_LINE: Final = 64
+
+
+class Vectors:
+    """A flat array by slot: appended to, never changed below the number of slots that a version has.
+
+    Of the slots that were stored when the column was loaded, those in `absent` blocks are not in the array yet. Only
+    blocks that are full are ever absent, so that whoever reads one, of whatever version, reads the same.
+    """
+
+    def __init__(self, dim: int, capacity: int, absent: NDArray[np.bool_]) -> None:
+        self.array: Float32 = flat((capacity, dim), np.float32)
+        self.absent = absent
+        self._whole = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether all vectors are in the array."""
+        self._whole = self._whole or not self.absent.any()
+        return self._whole
+
+    def grown(self, slots: int, capacity: int) -> Vectors:
+        """A copy of the first `slots`, with room for more."""
+        # The flags first: a block that a reader fills meanwhile may miss in the copy.
+        absent = self.absent.copy()
+        larger = Vectors(self.array.shape[1], capacity, absent)
+        larger.array[:slots] = self.array[:slots]
+        return larger
+
+
+def flat(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    """An array of undefined content whose rows begin at cache lines where their length allows it.
+
+    NumPy asks for huge pages for large arrays by itself.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % _CACHE_LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
