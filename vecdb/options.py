@@ -48,7 +48,7 @@ MAX_BATCH_HITS: Final = 100_000_000
 GRAPH_FROM: Final = 1024  # slots from which a column gets a graph; below, a scan is as fast and needs no compiler
 
 # Filters. What these bound is read, checked and compiled by recursion, once a term.
-MAX_FILTER_TEXT: Final = 1 << 15  # characters
+MAX_FILTER_TEXT: Final = 1 << 14  # characters
 MAX_FILTER_DEPTH: Final = 24  # parentheses, NOT, AND and OR within each other; sqlglot calls 21 functions for one
 MAX_FILTER_TERMS: Final = 1000  # conditions joined by AND and OR; an IN is one, however many values it has
 MAX_FILTER_VALUES: Final = 1_000_000  # of an IN

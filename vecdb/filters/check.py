@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -89,22 +89,28 @@ def _check_comparable(left: Field, left_type: str | None, right: Field, right_ty
 
 
 def _check_comparison(field: Field, op: Operator, operand: Value, declared: str) -> Filter:
-    value = _convert(field, operand, declared, declared)
+    value = _convert(field, operand.value, declared, declared)
     near = _round(value, declared)
-    if near == value:
-        return Comparison(field, op, Value(near))
-    if op in ("=", "!="):
-        return _never(field) if op == "=" else ~_never(field)
-    return Comparison(field, (_TO_NEXT_ABOVE if near > value else _TO_NEXT_BELOW)[op], Value(near))
+    if near != value:
+        if op in ("=", "!="):
+            return _never(field) if op == "=" else ~_never(field)
+        op = (_TO_NEXT_ABOVE if near > value else _TO_NEXT_BELOW)[op]
+    return Comparison(field, op, Value(near))
 
 
 def _check_in(condition: In, declared: str) -> Filter:
     field = condition.field
+    if condition.kind == declared or (declared == "int" and _are_int64(condition.values)):
+        return condition
     values = [_convert(field, value, declared, declared) for value in condition.values]
     near = [_round(value, declared) for value in values]
-    exact = [Value(rounded) for rounded, value in zip(near, values, strict=True) if rounded == value]
+    exact = [rounded for rounded, value in zip(near, values, strict=True) if rounded == value]
     present = tree.is_in(field, exact) if exact else _never(field)
     return ~present if condition.negated else present
+
+
+def _are_int64(values: Collection[Any]) -> bool:
+    return set(map(type, values)) == {int} and _INT_MIN <= min(values) <= max(values) <= _INT_MAX
 
 
 def _check_contains(condition: Contains, declared: str) -> Filter:
@@ -112,7 +118,7 @@ def _check_contains(condition: Contains, declared: str) -> Filter:
     if not declared.startswith("list["):
         raise failure(f"{field} is {declared}, and CONTAINS is for lists", field.place)
     kind = declared[5:-1]
-    value = _convert(field, condition.item, kind, declared)
+    value = _convert(field, condition.item.value, kind, declared)
     near = _round(value, kind)
     if near == value:
         return Contains(field, Value(near), condition.negated)
@@ -124,15 +130,15 @@ def _never(field: Field) -> Filter:
     return tree.is_null(field) & NULL
 
 
-def _convert(field: Field, value: Value, kind: str, declared: str) -> Any:
+def _convert(field: Field, value: Scalar, kind: str, declared: str) -> Any:
     """A value that can be compared with values of the kind; `declared` is the field's type, a list of them perhaps."""
-    if kind == "datetime" and isinstance(value.value, str):
-        return _read_datetime(field, value.value)
-    if type(value.value) not in _COMPARABLE[kind]:
-        shown = str(value)
+    if kind == "datetime" and isinstance(value, str):
+        return _read_datetime(field, value)
+    if type(value) not in _COMPARABLE[kind]:
+        shown = write_scalar(value)
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
-        raise failure(f"{field} is {declared}, not {type(value.value).__name__}: {shown}", field.place)
-    return value.value
+        raise failure(f"{field} is {declared}, not {type(value).__name__}: {shown}", field.place)
+    return value
 
 
 def _round(value: Any, kind: str) -> Any:

@@ -10,7 +10,7 @@ from vecdb.filters import tree
 from vecdb.filters.path import read_path
 from vecdb.filters.place import failure
 from vecdb.filters.tree import Field, Filter, Operand, Value
-from vecdb.filters.values import Operator, to_scalar
+from vecdb.filters.values import Operator, to_scalar, to_scalars
 
 
 def col(name: str) -> Column:
@@ -65,9 +65,10 @@ class Column:
         """Equal to one of the values; among them None is `== None`."""
         if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
             raise failure(f"isin takes a list of values, not {values!r}", self._field.place)
-        members = list(values)
-        present = tree.is_in(self._field, [self._operand(value) for value in members if value is not None])
-        return present | self.is_null() if any(value is None for value in members) else present
+        members = to_scalars(values, self._field.place)
+        if None not in members:
+            return tree.is_in(self._field, members)
+        return tree.is_in(self._field, [member for member in members if member is not None]) | self.is_null()
 
     def not_in(self, values: Iterable[object]) -> Filter:
         """Equal to none of the values."""
@@ -75,11 +76,11 @@ class Column:
 
     def like(self, pattern: str) -> Filter:
         """A text that matches a pattern: `%` any text, `_` any character, a backslash before either for itself."""
-        return tree.like(self._field, to_scalar(pattern, self._field.place), place=self._field.place)
+        return self._like(pattern, ignore_case=False)
 
     def ilike(self, pattern: str) -> Filter:
         """As `like`, whatever the case of letters."""
-        return tree.like(self._field, to_scalar(pattern, self._field.place), ignore_case=True, place=self._field.place)
+        return self._like(pattern, ignore_case=True)
 
     def contains(self, item: object) -> Filter:
         """A list that has the item."""
@@ -117,6 +118,10 @@ class Column:
 
     def _compare(self, op: Operator, other: object) -> Filter:
         return tree.compare(self._field, op, self._operand(other))
+
+    def _like(self, pattern: object, ignore_case: bool) -> Filter:
+        place = self._field.place
+        return tree.like(self._field, Value(to_scalar(pattern, place)), ignore_case, place=place)
 
     def _operand(self, value: object) -> Operand:
         if isinstance(value, Column):

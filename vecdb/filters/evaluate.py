@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from vecdb.filters.like import matcher
 from vecdb.filters.path import Path
 from vecdb.filters.tree import And, Comparison, Connective, Constant, Contains, Field, Filter, In, IsNull, Like
-from vecdb.filters.values import OPERATORS, Scalar, compare_scalars, kind
+from vecdb.filters.values import OPERATORS, compare_scalars, kind
 
 Row: TypeAlias = Mapping[str, Any]
 Test: TypeAlias = Callable[[Row], bool | None]
@@ -100,19 +100,11 @@ def _comparison(get: Getter, condition: Comparison) -> Test:
 
 
 def _in(get: Getter, condition: In) -> Test:
-    members: dict[str | None, set[Scalar]] = {}
-    for value in condition.values:
-        members.setdefault(kind(value.value), set()).add(value.value)
-    several, negated = len(members) > 1, condition.negated
+    members, known, negated = frozenset(condition.values), condition.kind, condition.negated
 
     def test(row: Row) -> bool | None:
         value = get(row)
-        among = members.get(kind(value))
-        if among is None:
-            return None
-        if value in among:
-            return not negated
-        return None if several else negated  # with a member of another kind no comparison is known
+        return (value in members) is not negated if kind(value) == known else None
 
     return test
 

@@ -23,12 +23,11 @@ from vecdb.filters.path import check_path
 from vecdb.filters.place import TextPlace, failure
 from vecdb.filters.tokens import Parameter, read_tokens
 from vecdb.filters.tree import Constant, Field, Filter, Operand, Value
-from vecdb.filters.values import Operator, Scalar, to_scalar
+from vecdb.filters.values import Operator, Scalar, to_scalar, to_scalars
 from vecdb.options import MAX_FILTER_TEXT
 
 Arguments: TypeAlias = Sequence[object]  # of the parameters, one for each time that one stands in the text
 Template: TypeAlias = Callable[[Arguments], Filter]
-OperandTemplate: TypeAlias = Callable[[Arguments], Operand]
 
 _COMPARISONS: Final[Mapping[type[exp.Expression], Operator]] = {
     exp.EQ: "=",
@@ -176,7 +175,7 @@ class _SyntaxReader:
         op = _COMPARISONS[type(node)]
         if isinstance(node.expression, exp.Any):
             self._check(node.expression)
-            array = node.expression.this.unnest()
+            array = _unwrap(node.expression.this)
             if op != "=":
                 self._refuse(node.expression, "ANY goes with =; for its opposite write NOT (... = ANY(...))")
             return (
@@ -191,8 +190,8 @@ class _SyntaxReader:
         if node.args.get("field") is not None:
             return self._in_list(node.this, node.args["field"])
         operand = self._operand(node.this)
-        members = [self._operand(member) for member in node.expressions]
-        return lambda values: tree.is_in(operand(values), [member(values) for member in members])
+        members = [self._value(member) for member in node.expressions]
+        return lambda values: tree.is_in(operand(values), [member(values).value for member in members])
 
     def _in_list(self, left: exp.Expression, parameter: exp.Expression) -> Template:
         """`IN ?` and `= ANY(?)`: the parameter is a list."""
@@ -205,7 +204,7 @@ class _SyntaxReader:
             members = values[number]
             if isinstance(members, (str, bytes, Mapping)) or not isinstance(members, (Sequence, Set, np.ndarray)):
                 raise failure(f"this parameter is a list of values, not {_shorten(members)}", place)
-            return tree.is_in(operand(values), [Value(to_scalar(member, place)) for member in members])
+            return tree.is_in(operand(values), to_scalars(members, place))
 
         return is_in
 
@@ -213,18 +212,18 @@ class _SyntaxReader:
         escape = "\\"
         if isinstance(node, exp.Escape):
             if not isinstance(node.expression, exp.Literal) or not node.expression.is_string:
-                self._refuse(node.expression, "ESCAPE is followed by one character in quotes")
+                self._refuse(node, "ESCAPE is followed by one character in quotes")
             escape = node.expression.this
             node = node.this
             self._check(node)
         if not isinstance(node, (exp.Like, exp.ILike)):
             self._refuse(node, "ESCAPE goes with LIKE")
-        operand, pattern = self._operand(node.this), self._operand(node.expression)
+        operand, pattern = self._operand(node.this), self._value(node.expression)
         place = self._place(node.expression)
         ignore_case = isinstance(node, exp.ILike)
 
         def like(values: Arguments) -> Filter:
-            return tree.like(operand(values), _scalar(pattern(values), place), ignore_case, escape, place)
+            return tree.like(operand(values), pattern(values), ignore_case, escape, place)
 
         return _complement(like) if node.args.get("negate") else like
 
@@ -248,17 +247,24 @@ class _SyntaxReader:
         field, operand, place = self._operand(array), self._operand(item), self._place(array)
         return lambda values: tree.contains(field(values), operand(values), place)
 
-    def _operand(self, node: exp.Expression) -> OperandTemplate:
-        """A node that has a value: a field, a literal or a parameter."""
+    def _operand(self, node: exp.Expression) -> Callable[[Arguments], Operand]:
+        """A node that is a field or has a value."""
+        node = _unwrap(node)
+        if not isinstance(node, (exp.Column, exp.Dot)):
+            return self._value(node)
+        field = self._field(node)
+        return lambda _: field
+
+    def _value(self, node: exp.Expression) -> Callable[[Arguments], Value]:
+        """A node that is a literal or a parameter."""
+        node = _unwrap(node)
         self._check(node)
-        if isinstance(node, exp.Paren):
-            return self._operand(node.this)
         if isinstance(node, exp.Placeholder):
             number = self._number(node)
             place = self._parameters[number].place
             return lambda values: Value(to_scalar(values[number], place))
-        operand = self._field(node) if isinstance(node, (exp.Column, exp.Dot)) else Value(self._literal(node))
-        return lambda _: operand
+        value = Value(self._literal(node))
+        return lambda _: value
 
     def _literal(self, node: exp.Expression) -> Scalar:
         place = self._place(node)
@@ -270,7 +276,7 @@ class _SyntaxReader:
             self._check(node.this)
             return -_number(node.this.this, place)
         if not isinstance(node, exp.Literal):
-            self._refuse(node, "a field or a value is needed here")
+            self._refuse(node, "a value is needed here")
         return to_scalar(node.this, place) if node.is_string else _number(node.this, place)
 
     def _field(self, node: exp.Column | exp.Dot) -> Field:
@@ -316,14 +322,15 @@ class _SyntaxReader:
         raise failure(message, self._place(node))
 
 
+def _unwrap(node: exp.Expression) -> exp.Expression:
+    """What stands in parentheses."""
+    while isinstance(node, exp.Paren):
+        node = node.this
+    return node
+
+
 def _complement(template: Template) -> Template:
     return lambda values: ~template(values)
-
-
-def _scalar(operand: Operand, place: TextPlace) -> Scalar:
-    if isinstance(operand, Field):
-        raise failure("the pattern of LIKE is a text, not a field", place)
-    return operand.value
 
 
 def _number(digits: str, place: TextPlace) -> int | float:

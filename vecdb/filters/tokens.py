@@ -34,9 +34,10 @@ def _types(names: str) -> frozenset[TokenType]:
     return frozenset(TokenType[name] for name in names.split())
 
 
-# Where a value, a field or a condition may end; what may follow there.
-_ENDS: Final = _types("VAR IDENTIFIER STRING NUMBER PLACEHOLDER COLON R_PAREN TRUE FALSE NULL")
-_FOLLOWS: Final = _types("AND OR NOT IN BETWEEN LIKE ILIKE ESCAPE IS AT_GT EQ NEQ LT LTE GT GTE COMMA DOT DASH R_PAREN")
+# Where a value, a field or a condition may end; what must come after such an end, and what else may.
+_ENDS: Final = _types("VAR IDENTIFIER STRING NUMBER R_PAREN TRUE FALSE NULL")
+_OPERATORS: Final = _types("AND OR IN BETWEEN LIKE ILIKE ESCAPE IS AT_GT EQ NEQ LT LTE GT GTE COMMA")
+_FOLLOWS: Final = _OPERATORS | _types("NOT DOT R_PAREN")
 
 
 class Parameter(NamedTuple):
@@ -71,6 +72,8 @@ class _Reader:
             if self._ended() and kind not in _FOLLOWS:
                 called = kind is TokenType.L_PAREN and self.tokens[-1].token_type is TokenType.VAR
                 raise self._unexpected(token, ": filters have no functions" if called else "")
+            if kind in _OPERATORS and not self._has_left():
+                raise self._unexpected(token, ": something is missing before it")
             if kind is TokenType.L_PAREN:
                 open_at.append((token.start, depth))
             if kind in _PREFIXES or kind is TokenType.L_PAREN:
@@ -113,7 +116,7 @@ class _Reader:
             return kind
         if word.upper() in RESERVED and before is not TokenType.DOT:
             return kind
-        if word.upper() == "CONTAINS" and (self._ended() or (before is TokenType.NOT and self._ended(-2))):
+        if word.upper() == "CONTAINS" and self._has_left():
             return CONTAINS
         if word.isidentifier():
             return TokenType.VAR
@@ -122,6 +125,10 @@ class _Reader:
     def _ended(self, index: int = -1) -> bool:
         """Whether the token before is one after which an operator may come."""
         return len(self.tokens) >= -index and self.tokens[index].token_type in _ENDS
+
+    def _has_left(self) -> bool:
+        """Whether an operator has a left side, with NOT between them perhaps, as in NOT IN."""
+        return self._ended() or (self._ended(-2) and self.tokens[-1].token_type is TokenType.NOT)
 
     def _name_after(self, colon: Token, name: Token | None) -> str:
         if name is None or name.start != colon.end + 1 or not self._word(name).isidentifier():

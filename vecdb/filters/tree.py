@@ -6,7 +6,8 @@ A tree is made by the functions below, by `&`, `|` and `~`, never by its classes
 * There is no NOT: it is pushed down to the conditions, each of which has a complement that is unknown for the same
   rows. So AND and OR are all that stands above conditions, and a row for which a condition is unknown may be taken for
   one that fails it: it makes no difference to the rows that match.
-* AND holds no AND, OR no OR, neither holds a condition twice; BETWEEN is two comparisons; IN has two values or more.
+* AND holds no AND, OR no OR, neither holds a condition twice; BETWEEN is two comparisons; IN has two values or more,
+  all of one kind.
 
 Trees are immutable. Equal ones have equal hashes and match the same rows, so that they can be keys of a cache; `str` is
 their SQL text. Unknown is what SQL calls NULL: the result of comparing with null, or of comparing values of
@@ -15,7 +16,8 @@ different kinds, such as a number with a text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import operator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeAlias
 
@@ -23,7 +25,7 @@ from vecdb.errors import FilterError, LimitError
 from vecdb.filters.like import check_pattern
 from vecdb.filters.path import Path, write_path
 from vecdb.filters.place import Place, failure
-from vecdb.filters.values import COMPLEMENT, MIRRORED, Operator, Scalar, compare_scalars, write_scalar
+from vecdb.filters.values import COMPLEMENT, MIRRORED, Operator, Scalar, compare_scalars, kind, write_scalar
 from vecdb.options import MAX_FILTER_DEPTH, MAX_FILTER_TERMS, MAX_FILTER_VALUES
 
 
@@ -112,17 +114,18 @@ class Comparison(Filter):
 
 @dataclass(frozen=True, slots=True)
 class In(Filter):
-    """A field that equals one of several different values, or with `negated` none; no value is null."""
+    """A field that equals one of several different values of a kind, or with `negated` none of them."""
 
     field: Field
-    values: tuple[Value, ...]
+    values: tuple[Scalar, ...]
+    kind: str
     negated: bool = False
 
     def __invert__(self) -> Filter:
-        return In(self.field, self.values, not self.negated)
+        return In(self.field, self.values, self.kind, not self.negated)
 
     def __str__(self) -> str:
-        return f"{self.field} {_not(self)}IN ({', '.join(map(str, self.values))})"
+        return f"{self.field} {_not(self)}IN ({', '.join(map(write_scalar, self.values))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,22 +229,20 @@ def between(operand: Operand, low: Operand, high: Operand) -> Filter:
     return conjunction((compare(operand, ">=", low), compare(operand, "<=", high)))
 
 
-def is_in(operand: Operand, members: Iterable[Operand]) -> Filter:
-    """The operand equals a member: unknown rather than false where a member is null, and false where there are none."""
-    values, others = dict[Value, None](), []
-    for member in members:
-        if isinstance(operand, Value) or isinstance(member, Field) or member.value is None:
-            others.append(compare(operand, "=", member))
-        else:
-            values[member] = None
+def is_in(operand: Operand, values: Collection[Scalar]) -> Filter:
+    """The operand equals one of the values: unknown rather than false where one is null, false where there are none."""
     if len(values) > MAX_FILTER_VALUES:
         raise LimitError(f"IN has {len(values)} values; the most is {MAX_FILTER_VALUES}")
-    if len(values) == 1:
-        others.extend(compare(operand, "=", value) for value in values)
-    elif values:
-        assert isinstance(operand, Field)
-        others.append(In(operand, tuple(values)))
-    return disjunction(others)
+    by_kind: dict[str | None, dict[Scalar, None]] = {}
+    for value in values:
+        by_kind.setdefault(kind(value), {})[value] = None
+    alternatives: list[Filter] = []
+    for same, members in by_kind.items():
+        if isinstance(operand, Field) and same is not None and len(members) > 1:
+            alternatives.append(In(operand, tuple(members), same))
+        else:
+            alternatives += [compare(operand, "=", Value(member)) for member in members]
+    return disjunction(alternatives)
 
 
 def is_null(operand: Operand) -> Filter:
@@ -250,16 +251,16 @@ def is_null(operand: Operand) -> Filter:
 
 
 def like(
-    operand: Operand, pattern: Scalar, ignore_case: bool = False, escape: str = "\\", place: Place | None = None
+    operand: Operand, pattern: Value, ignore_case: bool = False, escape: str = "\\", place: Place | None = None
 ) -> Filter:
     """A text that matches a pattern. `place` is the pattern's. Raises FilterError and LimitError."""
     if not isinstance(operand, Field):
         raise failure(f"LIKE is for a field, not for {operand}", place)
-    if pattern is None:
+    if pattern.value is None:
         return NULL
-    if not isinstance(pattern, str):
-        raise failure(f"the pattern of LIKE is a text, not {write_scalar(pattern)}", place)
-    return Like(operand, check_pattern(pattern, escape, place), ignore_case)
+    if not isinstance(pattern.value, str):
+        raise failure(f"the pattern of LIKE is a text, not {pattern}", place)
+    return Like(operand, check_pattern(pattern.value, escape, place), ignore_case)
 
 
 def contains(operand: Operand, item: Operand, place: Place | None = None) -> Filter:
@@ -271,21 +272,26 @@ def contains(operand: Operand, item: Operand, place: Place | None = None) -> Fil
 
 def rewrite(tree: Filter, condition: Callable[[Filter], Filter]) -> Filter:
     """The tree with another filter, or the same, in the place of each of its conditions."""
-    if isinstance(tree, Connective):
-        connect = conjunction if isinstance(tree, And) else disjunction
-        return connect(rewrite(term, condition) for term in tree.terms)
-    return condition(tree)
+    if not isinstance(tree, Connective):
+        return condition(tree)
+    terms = [rewrite(term, condition) for term in tree.terms]
+    if all(map(operator.is_, terms, tree.terms)):
+        return tree
+    return conjunction(terms) if isinstance(tree, And) else disjunction(terms)
 
 
 def _connect(connective: type[Connective], filters: Iterable[Filter], neutral: Constant, absorbing: Constant) -> Filter:
     terms = dict[Filter, None]()
+    absorbed = False
     for item in filters:
-        terms.update(dict.fromkeys(item.terms if isinstance(item, connective) else (item,)))
-    if absorbing in terms:
-        return absorbing
-    terms.pop(neutral, None)
-    if not terms:
-        return neutral
+        if isinstance(item, connective):
+            terms.update(dict.fromkeys(item.terms))
+        elif item == absorbing:
+            absorbed = True
+        elif item != neutral:
+            terms[item] = None
+    if absorbed or not terms:
+        return absorbing if absorbed else neutral
     if len(terms) == 1:
         return next(iter(terms))
     inner = [term for term in terms if isinstance(term, Connective)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timezone
 from typing import Any, Final, Literal, TypeAlias
 
@@ -52,6 +52,8 @@ def to_scalar(value: object, place: Place | None = None) -> Scalar:
 
     NumPy's scalars become Python's, dates midnights, and datetimes with a time zone are carried to UTC.
     """
+    if type(value) is int or (type(value) is str and value.isascii()):
+        return value
     if isinstance(value, np.datetime64):
         value = value.astype("datetime64[us]")
     if isinstance(value, np.generic):
@@ -75,6 +77,16 @@ def to_scalar(value: object, place: Place | None = None) -> Scalar:
     shown = repr(value)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     raise failure(f"{type(value).__name__} is no type of value that a filter compares: {shown}", place)
+
+
+def to_scalars(values: Iterable[object], place: Place | None = None) -> list[Scalar]:
+    """Values as `to_scalar` takes each. Raises FilterError."""
+    if isinstance(values, np.ndarray) and values.dtype.kind != "M":  # tolist would make ints of nanoseconds
+        values = values.tolist()
+    members: list[Any] = list(values)
+    if set(map(type, members)) <= {int, bool}:
+        return members
+    return [to_scalar(member, place) for member in members]
 
 
 def write_scalar(value: Scalar) -> str:
