@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from vecdb.errors import FieldError, ProgrammingError, TableNotFoundError
-from vecdb.fields.schema import declare_fields
+from vecdb.fields.lookup import evaluate
+from vecdb.fields.schema import declare_fields, find_field
+from vecdb.filters.check import check_filter
+from vecdb.filters.read import read_filter
 from vecdb.mirror.versions import CommittedView, View
 from vecdb.mirror.writer import Writer
 from vecdb.options import Vector
@@ -92,6 +95,34 @@ class Table:
 
         self._database._write(add)
 
+    def create_index(self, name: str, *, progress: Progress = None) -> None:
+        """Index a declared field, so that filters on it read its index and no rows.
+
+        Other processes and threads read meanwhile. Raises FieldError for a field that is not declared, or has an index.
+        """
+
+        def create(writer: Writer) -> None:
+            table = self._resolve(writer)
+            field = find_field(table.schema.fields, name)
+            if field in table.schema.indexes:
+                raise FieldError(f"table {self.name!r} has an index of {name!r} already")
+            with reporting(progress, table.state.rows, f"index of {name}") as report:
+                statements.create_index(writer, table, field, report)
+
+        self._database._write(create)
+
+    def drop_index(self, name: str) -> None:
+        """Drop the index of a field. Raises FieldError where there is none."""
+
+        def drop(writer: Writer) -> None:
+            table = self._resolve(writer)
+            field = find_field(table.schema.fields, name)
+            if field not in table.schema.indexes:
+                raise FieldError(f"table {self.name!r} has no index of {name!r}; there are {self.indexes or 'none'}")
+            statements.drop_index(writer, table, field)
+
+        self._database._write(drop)
+
     # Reading
 
     @overload
@@ -116,10 +147,15 @@ class Table:
     def __contains__(self, identifier: object) -> bool:
         return self.get(check_id(identifier), fields=False) is not None
 
-    def count(self) -> int:
-        """How many rows there are."""
+    def count(self, where: object = None, params: object = None) -> int:
+        """How many rows there are, or how many match a filter: SQL text with its `params`, an expression of
+        `vecdb.col`, or a dict. Raises FilterError or LimitError."""
+        tree = None if where is None else read_filter(where, params)
         with self._database._view() as view:
-            return self._resolve(view).state.rows
+            table = self._resolve(view)
+            if tree is None:
+                return table.state.rows
+            return len(evaluate(view.records, table, check_filter(tree, table.schema.field_types)).slots)
 
     def __len__(self) -> int:
         return self.count()
@@ -226,7 +262,14 @@ class Table:
         """The declared fields and the names of their types."""
         with self._database._view() as view:
             table = self._resolve(view)
-            return {field.name: field.type for field in table.schema.fields}
+            return dict(table.schema.field_types)
+
+    @property
+    def indexes(self) -> list[str]:
+        """The names of the fields that have an index, in the order of their declaration."""
+        with self._database._view() as view:
+            schema = self._resolve(view).schema
+            return [schema.field_names[position] for position in schema.indexes]
 
     def __repr__(self) -> str:
         return f"<vecdb.Table {self.name!r} of {self._database.path!r}>"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vecdb.errors import DuplicateIdError, FieldError, LimitError, RowNotFoundError
+from vecdb.fields import index
 from vecdb.fields.schema import join_fields, split_fields
 from vecdb.mirror.writer import Writer
 from vecdb.options import MAX_ROW_BYTES, MAX_SLOTS
@@ -101,23 +102,43 @@ def delete(writer: Writer, table: Table, ids: Sequence[Id]) -> int:
     rows = dict(place for place in found if place is not None)
     with writer.changing():
         _remove(writer, table, rows)
+        index.change_rows(writer.records, table, {slot: row.values for slot, row in rows.items()}, {})
     return len(rows)
 
 
 def add_field(writer: Writer, table: Table, field: Field) -> None:
     """Declare a field. Values that rode along under its name move into it; FieldError for one that does not fit."""
     wider = replace(table.schema, fields=(*table.schema.fields, field))
-    moved = []
+    moved: dict[int, RowRecord] = {}
     for key, payload in writer.records.scan(Space.ROWS, keys.table_prefix(wider.table)):
         slot = keys.slot_of_row(key)
         row = decode_row(payload, wider, slot)
         if field.name in row.extra:
             values, extra = split_fields(wider, join_fields(table.schema, row.values, row.extra), row.id)
-            moved.append((slot, encode_row(row._replace(version=writer.version_number, values=values, extra=extra))))
+            moved[slot] = row._replace(version=writer.version_number, values=values, extra=extra)
     with writer.changing():
         writer.change_schema(wider)
-        for slot, row_payload in moved:
-            put_row(writer.records, wider.table, slot, row_payload)
+        for slot, row in moved.items():
+            put_row(writer.records, wider.table, slot, encode_row(row))
+        position = len(table.schema.fields)
+        column = {slot: row.values[position] for slot, row in moved.items() if len(row.values) > position}
+        index.add_column(writer.records, writer.tables[wider.table], position, column)
+
+
+def create_index(writer: Writer, table: Table, field: int, progress: Progress) -> None:
+    """Index a field that has no index, by its position."""
+    schema = table.schema
+    with writer.changing():
+        writer.change_schema(replace(schema, indexes=tuple(sorted((*schema.indexes, field)))))
+        index.build_index(writer.records, table, field, progress)
+
+
+def drop_index(writer: Writer, table: Table, field: int) -> None:
+    """Drop the index of a field, by its position."""
+    schema = table.schema
+    with writer.changing():
+        writer.change_schema(replace(schema, indexes=tuple(other for other in schema.indexes if other != field)))
+        index.drop_index(writer.records, schema.table, field)
 
 
 def _write(writer: Writer, table: Table, batch: Batch, old: Sequence[OldRow | None], progress: Progress) -> None:
@@ -141,6 +162,10 @@ def _write(writer: Writer, table: Table, batch: Batch, old: Sequence[OldRow | No
             put_row(writer.records, schema.table, slot, payloads[row])
             if not keeps[row]:
                 put_id(writer.records, schema.table, identifier, slot)
+        replaced = {found[0]: found[1].values for found in old if found is not None}
+        index.change_rows(
+            writer.records, writer.tables[schema.table], replaced, dict(zip(slots, batch.values, strict=True))
+        )
         _append(writer, table, batch.take(appended) if len(appended) < len(batch) else batch, progress)
         progress(len(batch))
 
