@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,7 @@ from vecdb.errors import (
     TransactionError,
     VectorError,
 )
-from vecdb.fields.schema import check_name, declare_fields
+from vecdb.fields.schema import check_name, choose_indexes, declare_fields
 from vecdb.mirror.versions import Mirror, View
 from vecdb.mirror.writer import Writer
 from vecdb.options import (
@@ -133,13 +133,15 @@ class Database:
         quantization: Quantization | None = None,
         vectors: Mapping[str, Vector] | None = None,
         fields: Mapping[str, object] | None = None,
+        indexes: Collection[str] = (),
         exist_ok: bool = False,
     ) -> Table:
         """Create a table with one vector column, named "vector", of length `dim`, or with those of `vectors`.
 
         `fields` declares typed fields: str, int, float, bool, datetime, or a list of one of them; any other
-        metadata may ride along in a row. With `exist_ok`, a table that is there with the same columns and fields is
-        returned. Raises TableExistsError, VectorError, FieldError or LimitError.
+        metadata may ride along in a row. `indexes` names those of them to be indexed, as `Table.create_index` does.
+        With `exist_ok`, a table that is there with the same columns and fields is returned, whatever its indexes.
+        Raises TableExistsError, VectorError, FieldError or LimitError.
         """
         options = {
             "metric": metric,
@@ -150,7 +152,7 @@ class Database:
         }
         columns = _declare_columns(dim, {key: value for key, value in options.items() if value is not None}, vectors)
         declared = declare_fields({} if fields is None else fields)
-        schema = Schema(0, check_name(name, "a table"), columns, declared)
+        schema = Schema(0, check_name(name, "a table"), columns, declared, choose_indexes(declared, indexes))
         state = TableState(columns={column.number: ColumnState() for column in columns})
 
         def create(writer: Writer) -> int:

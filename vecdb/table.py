@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 
 from vecdb.errors import FieldError, ProgrammingError, TableNotFoundError
-from vecdb.fields.schema import declare_fields
+from vecdb.fields.schema import declare_fields, find_field
 from vecdb.filters.tree import TRUE
 from vecdb.mirror.versions import CommittedView, View
 from vecdb.mirror.writer import Writer
@@ -98,7 +98,8 @@ class Table:
         def run(writer: Writer) -> int:
             table = self._resolve(writer)
             given = statements.ids_of(writer, table, self._find(writer, table, where, params))
-            return statements.update(writer, table, given, [fields] * len(given), None, single=False)
+            changes: list[Any] = [fields] * len(given)
+            return statements.update(writer, table, given, changes, None, single=False)
 
         return self._database._write(run)
 
@@ -119,7 +120,8 @@ class Table:
     def _find(self, view: View, table: catalog.Table, where: object, params: object) -> list[int]:
         """The slots of the rows that match."""
         tree = read_where(table, where, params)
-        return find_rows(view, table, TRUE if tree is None else tree).slots.tolist()
+        slots: list[int] = find_rows(view, table, TRUE if tree is None else tree).slots.tolist()
+        return slots
 
     def add_field(self, name: str, kind: object) -> None:
         """Declare one more field. Rows have null in it, or the value that rode along under its name, if it fits."""
@@ -133,6 +135,34 @@ class Table:
             statements.add_field(writer, self._resolve(writer), field)
 
         self._database._write(add)
+
+    def create_index(self, name: str, *, progress: Progress = None) -> None:
+        """Index a declared field, so that filters on it read its index and no rows.
+
+        Other processes and threads read meanwhile. Raises FieldError for a field that is not declared, or has an index.
+        """
+
+        def create(writer: Writer) -> None:
+            table = self._resolve(writer)
+            field = find_field(table.schema.fields, name)
+            if field in table.schema.indexes:
+                raise FieldError(f"table {self.name!r} has an index of {name!r} already")
+            with reporting(progress, table.state.rows, f"index of {name}") as report:
+                statements.create_index(writer, table, field, report)
+
+        self._database._write(create)
+
+    def drop_index(self, name: str) -> None:
+        """Drop the index of a field. Raises FieldError where there is none."""
+
+        def drop(writer: Writer) -> None:
+            table = self._resolve(writer)
+            field = find_field(table.schema.fields, name)
+            if field not in table.schema.indexes:
+                raise FieldError(f"table {self.name!r} has no index of {name!r}; there are {self.indexes or 'none'}")
+            statements.drop_index(writer, table, field)
+
+        self._database._write(drop)
 
     # Reading
 
@@ -159,7 +189,8 @@ class Table:
         return self.get(check_id(identifier), fields=False) is not None
 
     def count(self, where: object = None, params: object = None) -> int:
-        """How many rows there are, or how many match a filter."""
+        """How many rows there are, or how many match a filter: SQL text with its `params`, an expression of
+        `vecdb.col`, or a dict. Raises FilterError or LimitError."""
         with self._database._view() as view:
             table = self._resolve(view)
             tree = read_where(table, where, params)
@@ -346,7 +377,14 @@ class Table:
         """The declared fields and the names of their types."""
         with self._database._view() as view:
             table = self._resolve(view)
-            return {field.name: field.type for field in table.schema.fields}
+            return dict(table.schema.field_types)
+
+    @property
+    def indexes(self) -> list[str]:
+        """The names of the fields that have an index, in the order of their declaration."""
+        with self._database._view() as view:
+            schema = self._resolve(view).schema
+            return [schema.field_names[position] for position in schema.indexes]
 
     def __repr__(self) -> str:
         return f"<vecdb.Table {self.name!r} of {self._database.path!r}>"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+import struct
+from collections import defaultdict, deque
 
 import numpy as np
 
 import vecdb
+from vecdb.fields import columns
+from vecdb.fields.encode import encode
+from vecdb.fields.live import read_live
 from vecdb.mirror.column import ColumnVersion
 from vecdb.mirror.versions import View
 from vecdb.storage import keys
 from vecdb.storage.catalog import Table
 from vecdb.storage.keys import Space
-from vecdb.storage.rows import decode_row
+from vecdb.storage.rows import RowRecord, decode_row
 
 
 def check_file(path: str | os.PathLike[str]) -> None:
@@ -47,6 +51,9 @@ def _check_table(view: View, table: Table) -> None:
     assert all(slot < state.slots for slot in rows)
     assert sum(isinstance(row.id, str) for row in rows.values()) == state.text_ids
     assert all(row.id < state.next_id for row in rows.values() if isinstance(row.id, int))
+    assert set(read_live(view.records, table).slots.tolist()) == set(rows)
+    assert _stored_terms(view, table) == _expected_terms(table, rows)
+    _check_columns(view, table, rows)
     for place, column in enumerate(schema.columns):
         version = view.column(table, column)
         live = {slot for slot, row in rows.items() if row.vectors >> place & 1}
@@ -57,6 +64,50 @@ def _check_table(view: View, table: Table) -> None:
         else:
             assert version.state.upper == 0
             assert version.state.entry_layer == -1
+
+
+def _stored_terms(view: View, table: Table) -> dict[bytes, tuple[int, list[int]]]:
+    """The form and the slots of each posting, by its key."""
+    terms = {}
+    for key, payload in view.records.scan(Space.TERMS, keys.table_prefix(table.schema.table)):
+        form, content = payload[0], bytes(payload[1:])
+        if form == 0:
+            slots = list(struct.unpack(f"<{len(content) // 2}H", content))
+        else:
+            assert (form, len(content)) == (1, 1024)
+            slots = [slot for slot in range(8192) if content[slot // 8] >> slot % 8 & 1]
+        terms[bytes(key)] = form, slots
+    return terms
+
+
+def _expected_terms(table: Table, rows: dict[int, RowRecord]) -> dict[bytes, tuple[int, list[int]]]:
+    slots: defaultdict[bytes, list[int]] = defaultdict(list)
+    for slot, row in sorted(rows.items()):
+        for field in table.schema.indexes:
+            value = row.values[field] if field < len(row.values) else None
+            items = value if isinstance(value, list) else [value]
+            terms = {encode(item) for item in items if value is not items or item == item}  # noqa: PLR0124
+            for term in terms:
+                key = struct.pack(">IH", table.schema.table, field) + term + struct.pack(">I", slot // 8192)
+                slots[key].append(slot % 8192)
+    return {key: (int(len(found) >= 512), found) for key, found in slots.items()}
+
+
+def _check_columns(view: View, table: Table, rows: dict[int, RowRecord]) -> None:
+    blocks = {bytes(key) for key, _ in view.records.scan(Space.COLUMNS, keys.table_prefix(table.schema.table))}
+    for position, field in enumerate(table.schema.fields):
+        if field.type.startswith("list["):
+            continue
+        for number in range(table.state.slots // columns.BLOCK):
+            blocks.remove(struct.pack(">IHI", table.schema.table, position, number))
+            block = columns.read_block(view.records, table.schema.table, position, field.type, number)
+            if block is None:
+                continue
+            for slot, value in enumerate(block.scalars(field.type), start=number * columns.BLOCK):
+                if slot in rows:
+                    stored = rows[slot].values[position] if position < len(rows[slot].values) else None
+                    assert encode(value) == encode(stored) if field.type != "str" else value == stored
+    assert not blocks, "a block of a column is left over"
 
 
 def _check_graph(version: ColumnVersion, live: set[int]) -> None:

@@ -94,8 +94,8 @@ def change_record(place: Path, space: Space, key: bytes, payload: bytes) -> None
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"minimum_reader": 3, "major": 3}, vecdb.FormatVersionError, "format 3"),
-        ({"minimum_reader": 1, "major": 1}, vecdb.FormatVersionError, "has format 1.*Read its rows"),
+        ({"minimum_reader": 4, "major": 4}, vecdb.FormatVersionError, "format 4"),
+        ({"minimum_reader": 2, "major": 2}, vecdb.FormatVersionError, "has format 2.*Read its rows"),
         ({"features": ["magic"]}, vecdb.FormatVersionError, "magic"),
         ({"application": "other"}, vecdb.NotAVecdbError, "other"),
         ({"byte_order": "middle"}, vecdb.FormatVersionError, "middle-endian"),

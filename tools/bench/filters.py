@@ -1,4 +1,4 @@
-"""The subject `filters`: filtered searches of many kinds, their recall, time and plan, beside what could be hoped for."""
+"""The subject `filters`: searches under filters of many kinds, beside an exact scan and an index of its own."""
 
 from __future__ import annotations
 

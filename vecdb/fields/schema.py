@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from types import GenericAlias, NoneType
 from typing import Any, Final, get_args, get_origin
 
@@ -30,6 +30,25 @@ def declare_fields(declared: Mapping[str, object]) -> tuple[Field, ...]:
     if len(declared) > MAX_FIELDS:
         raise LimitError(f"{len(declared)} fields are declared; the most is {MAX_FIELDS}")
     return tuple(Field(check_name(name, "a field"), _type_name(name, kind)) for name, kind in declared.items())
+
+
+def choose_indexes(declared: Sequence[Field], names: Collection[str]) -> tuple[int, ...]:
+    """The positions of the fields to index, ascending. Raises FieldError."""
+    if isinstance(names, str) or not isinstance(names, Collection):
+        raise FieldError(f"indexes is a list of names of fields, not {names!r}")
+    positions = sorted(find_field(declared, name) for name in names)
+    for position, other in pairwise(positions):
+        if position == other:
+            raise FieldError(f"indexes names {declared[position].name!r} twice")
+    return tuple(positions)
+
+
+def find_field(declared: Sequence[Field], name: object) -> int:
+    """The position of the declared field of a name. Raises FieldError."""
+    for position, field in enumerate(declared):
+        if field.name == name:
+            return position
+    raise FieldError(f"no field {name!r} is declared; there are {[field.name for field in declared] or 'none'}")
 
 
 def check_name(name: object, what: str) -> str:

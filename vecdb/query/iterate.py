@@ -34,8 +34,8 @@ def iterate(
 ) -> Iterator[Hit]:
     """Every row that a search of one query (1, dim) may find, each once.
 
-    They come by searches for more and more, at last by an exact scan; each yields what is new, nearest first. A row that
-    the graph overlooked comes with a later search, never not at all.
+    They come by searches for more and more, at last by an exact scan; each yields what is new, nearest first. A row
+    that the graph overlooked comes with a later search, never not at all.
     """
     given = np.zeros(0, np.int32)
     k = _FIRST

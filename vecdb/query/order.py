@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -24,14 +24,14 @@ class By(NamedTuple):
     descending: bool
 
     def key(self, fields: Mapping[str, Any]) -> Key:
-        """What rows are sorted by: nulls first, as in SQLite, then values kind by kind; what has no order, last."""
+        """What rows are sorted by: nulls and NaN first, as in SQLite, values kind by kind, what has no order last."""
         value: Any = fields
         for name in self.path:
             value = value.get(name) if isinstance(value, Mapping) else None
-        if value is None or value != value:
-            return -1, 0
         known = kind(value)
-        return (len(_KINDS), 0) if known is None else (_KINDS.index(known), value)
+        if known is None:
+            return (-1, 0) if value is None or isinstance(value, float) else (len(_KINDS), 0)
+        return _KINDS.index(known), value
 
 
 def read_order(order: object) -> list[By]:
@@ -60,7 +60,7 @@ def check_range(limit: object, offset: object) -> tuple[int, int | None]:
     return first, None if limit is None else first + _check_number(limit, "limit")
 
 
-def sort_rows(rows: list[tuple[Mapping[str, Any], int]], order: list[By]) -> list[int]:
+def sort_rows(rows: Sequence[tuple[Mapping[str, Any], int]], order: list[By]) -> list[int]:
     """Slots of rows (fields, slot) in the order; rows that are equal in it stay as they come."""
     for by in reversed(order):
         # Sorting is stable, backwards too.

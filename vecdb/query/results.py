@@ -47,14 +47,14 @@ class Hit(Row):
 
 @dataclass(slots=True)
 class Plan:
-    """What a search did; what it would do, where nothing was compared."""
+    """What a search did; from `explain`, what it would do."""
 
     strategy: Strategy  # "graph", "scan" of all vectors, or "codes": of all codes, then of the best one's vectors
     rows: int  # with a vector
     matching: int  # of them, those that match the filter
     means: tuple[str, ...]  # what the filter read: "index lang", "column year", "rows"
     estimate: int  # distances that were expected
-    compared: int | None  # distances computed
+    compared: int  # distances computed
     ef: int | None  # beam width of a graph search; how many were measured after a scan of codes
     seconds: float
     where: Filter | None  # the filter
@@ -69,7 +69,7 @@ class Plan:
         among = f"{self.rows:,} rows"
         if self.where is not None:
             among = f"{self.matching:,} of {among} that match {self.where} ({', '.join(self.means) or 'no reading'})"
-        if self.compared is None:
+        if self.estimate and not self.compared:
             return f"{how[self.strategy]} of {among}, about {self.estimate:,} to be compared"
         return (
             f"{how[self.strategy]} of {among}: {self.compared:,} compared, {self.estimate:,} expected, "

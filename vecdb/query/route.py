@@ -9,8 +9,8 @@ from vecdb.options import DEFAULT_EF
 
 Strategy: TypeAlias = Literal["scan", "codes", "graph"]
 
-# Distances that a walk of the graph computes for each place in its beam where all rows live; as many times more as there
-# are dead rows for each live one. Measured at ef = 40 and 80: 23 and 19 on passages, 21 and 17 on patches.
+# Distances that a walk of the graph computes for each place in its beam where all rows live; as many times more as
+# there are dead rows for each live one. Measured at ef = 40 and 80: 23 and 19 on passages, 21 and 17 on patches.
 _COMPARED_PER_EF: Final = 16
 # Of rows that match a filter, so many are measured by their vectors sooner than anything else is begun.
 _FEW: Final = 1000

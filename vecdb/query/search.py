@@ -137,7 +137,7 @@ def explain(view: View, table: Table, column: Column, ask: Ask) -> Plan:
     """What a search would do."""
     start = time.perf_counter()
     source = _open(view, table, column, ask, 1)
-    return _plan(source, source.route, ask, None, time.perf_counter() - start)
+    return _plan(source, source.route, ask, 0, time.perf_counter() - start)
 
 
 def check_k(k: object) -> int:
@@ -236,7 +236,7 @@ def _scan(source: _Source, queries: Float32, k: int) -> Nearest:
     return exact.scan(vectors, slots, queries, k, version.column.options.metric)
 
 
-def _plan(source: _Source, route: Route, ask: Ask, compared: int | None, seconds: float) -> Plan:
+def _plan(source: _Source, route: Route, ask: Ask, compared: int, seconds: float) -> Plan:
     return Plan(
         strategy=route.strategy,
         rows=source.version.state.live,

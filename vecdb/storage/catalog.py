@@ -37,12 +37,13 @@ class Field:
 
 @dataclass(frozen=True)
 class Schema:
-    """What a table's rows hold."""
+    """What a table's rows hold. A field's number, in keys and in `indexes`, is its position; fields are only added."""
 
     table: int
     name: str
     columns: tuple[Column, ...]
     fields: tuple[Field, ...]
+    indexes: tuple[int, ...] = ()  # of the fields that have one, ascending
 
     @cached_property
     def field_names(self) -> tuple[str, ...]:
@@ -114,6 +115,7 @@ def write_schema(writes: PendingWrites, schema: Schema) -> None:
         "name": schema.name,
         "columns": [[column.number, column.name, asdict(column.options)] for column in schema.columns],
         "fields": [[item.name, item.type] for item in schema.fields],
+        "indexes": list(schema.indexes),
     }
     writes.put(Space.CATALOG, keys.definition(schema.table), pack(definition))
 
@@ -137,7 +139,7 @@ def _decode_schema(number: int, payload: bytes | memoryview) -> Schema:
     try:
         columns = tuple(Column(place, name, Vector(**made)) for place, name, made in definition["columns"])
         fields = tuple(Field(name, kind) for name, kind in definition["fields"])
-        schema = Schema(number, definition["name"], columns, fields)
+        schema = Schema(number, definition["name"], columns, fields, tuple(definition["indexes"]))
         names = [schema.name, *(column.name for column in columns), *(field.name for field in fields)]
         numbers = [column.number for column in columns]
         if (
@@ -145,6 +147,7 @@ def _decode_schema(number: int, payload: bytes | memoryview) -> Schema:
             or any(type(place) is not int or not 0 < place < 2**16 for place in numbers)
             or len(set(numbers)) < len(numbers)
             or any(field.type not in FIELD_TYPES for field in fields)
+            or list(schema.indexes) != sorted({*schema.indexes} & {*range(len(fields))})
         ):
             raise ValueError("a name, a number or a type is not one")
         return schema

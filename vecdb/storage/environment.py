@@ -28,7 +28,7 @@ from vecdb.errors import (
 from vecdb.options import DEFAULT_TIMEOUT, MAP_RESERVE, MAX_READERS, MIN_MAP
 from vecdb.storage import keys, preflight
 from vecdb.storage.gate import WriterGate
-from vecdb.storage.header import State, seal_state
+from vecdb.storage.header import State, read_header, seal_state
 from vecdb.storage.keys import Space
 from vecdb.storage.records import seal, unseal
 from vecdb.storage.view import Changes, Records
@@ -64,7 +64,8 @@ class Environment:
         self._identity = _identity(path)
         self._lmdb, self._map_size = self._open()
         self._lock_identity = _identity(path + "-lock")
-        self._spaces = self._open_spaces()
+        self._spaces: dict[Space, lmdb._Database] = {}
+        self._open_spaces()
         self.gate = None if readonly else WriterGate(path)
 
     # Opening
@@ -110,15 +111,20 @@ class Environment:
             return NotAVecdbError(f"{self.path} is not a vecdb database: {error}")
         return StorageIOError(f"{self.path} can't be opened: {error}")
 
-    def _open_spaces(self) -> dict[Space, lmdb._Database]:
+    def _open_spaces(self) -> None:
         try:
             if not self.readonly:
                 self._lmdb.reader_check()
             with self._lmdb.begin() as transaction:
                 found = {bytes(name) for name, _ in transaction.cursor()}
-            if not {space.value for space in Space} <= found:
+            self._spaces.update(
+                (space, self._lmdb.open_db(space.value, create=False)) for space in Space if space.value in found
+            )
+            if len(self._spaces) < len(Space):
+                if Space.HEADER in self._spaces:  # an older format had fewer sub-databases
+                    with self.read() as reader:
+                        read_header(reader, self.path)
                 raise NotAVecdbError(f"{self.path} is an LMDB file, but not a vecdb database; it was left as it is")
-            return {space: self._lmdb.open_db(space.value, create=False) for space in Space}
         except lmdb.Error as error:
             self._lmdb.close()
             raise self._open_error(error) from error

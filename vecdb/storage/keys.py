@@ -26,6 +26,8 @@ class Space(Enum):
     LINKS = b"links"
     UPPER = b"upper"
     LIVE = b"live"
+    TERMS = b"terms"
+    COLUMNS = b"columns"
     CHANGES = b"changes"
 
     # Members are singletons: hash them as such, not by name, as they are hashed on every read.
@@ -33,11 +35,12 @@ class Space(Enum):
 
 
 BLOCK_SPACES: Final = (Space.VECTORS, Space.CODES, Space.LINKS, Space.UPPER, Space.LIVE)
-TABLE_SPACES: Final = (Space.CATALOG, Space.ROWS, Space.IDS, *BLOCK_SPACES)
+TABLE_SPACES: Final = (Space.CATALOG, Space.ROWS, Space.IDS, *BLOCK_SPACES, Space.TERMS, Space.COLUMNS)
 
 FORMAT: Final = b"format"
 STATE: Final = b"state"
 
+ROWS_LIVE: Final = 0  # the column number of the live bits of rows; vector columns have numbers from 1
 QUANTIZER: Final = 2**32 - 1  # the number under which the codes' quantizer is stored, after all their blocks
 
 _DEFINITION: Final = 0
@@ -49,6 +52,8 @@ _TABLE: Final = struct.Struct(">I")
 _CATALOG: Final = struct.Struct(">IB")
 _ROW: Final = struct.Struct(">II")
 _BLOCK: Final = struct.Struct(">IHI")
+_TERMS: Final = struct.Struct(">IH")
+_CHUNK: Final = struct.Struct(">I")
 _CHANGE: Final = struct.Struct(">Q")
 _INT: Final = struct.Struct(">Q")
 
@@ -99,6 +104,28 @@ def block(table: int, column: int, number: int) -> bytes:
 def parts_of_blocks(keys: Collection[bytes]) -> Iterator[tuple[int, ...]]:
     """(table, column, block number) of each."""
     return _unpack_all(_BLOCK, keys)
+
+
+def terms_prefix(table: int, field: int) -> bytes:
+    """What the keys of all terms of a field begin with."""
+    return _TERMS.pack(table, field)
+
+
+def term(prefix: bytes, value: bytes, chunk: int) -> bytes:
+    """A chunk of the slots that have an encoded value, in the field of `terms_prefix`."""
+    return prefix + value + _CHUNK.pack(chunk)
+
+
+def value_of_term(key: bytes) -> bytes:
+    return key[_TERMS.size : -_CHUNK.size]
+
+
+def chunk_of_term(key: bytes) -> int:
+    return int.from_bytes(key[-_CHUNK.size :], "big")
+
+
+def column_block(table: int, field: int, number: int) -> bytes:
+    return _BLOCK.pack(table, field, number)
 
 
 def change(version: int) -> bytes:

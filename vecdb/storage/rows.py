@@ -52,6 +52,11 @@ def find_row(records: Records, schema: Schema, identifier: Id) -> tuple[int, Row
     return slot, row
 
 
+def read_row(records: Records, schema: Schema, slot: int) -> RowRecord | None:
+    payload = records.get(Space.ROWS, keys.row(schema.table, slot))
+    return None if payload is None else decode_row(payload, schema, slot)
+
+
 def existing_row(records: Records, schema: Schema, slot: int) -> RowRecord:
     """The row in a slot that has one."""
     payload = records.get(Space.ROWS, keys.row(schema.table, slot))

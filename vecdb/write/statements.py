@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vecdb.errors import DuplicateIdError, FieldError, LimitError, RowNotFoundError
+from vecdb.fields import index
 from vecdb.fields.schema import join_fields, split_fields
 from vecdb.mirror.writer import Writer
 from vecdb.options import MAX_ROW_BYTES, MAX_SLOTS
@@ -102,6 +103,7 @@ def delete(writer: Writer, table: Table, ids: Sequence[Id]) -> int:
     rows = dict(place for place in found if place is not None)
     with writer.changing():
         _remove(writer, table, rows)
+        index.change_rows(writer.records, table, {slot: row.values for slot, row in rows.items()}, {})
     return len(rows)
 
 
@@ -121,17 +123,35 @@ def ids_of(writer: Writer, table: Table, slots: Sequence[int]) -> list[Id]:
 def add_field(writer: Writer, table: Table, field: Field) -> None:
     """Declare a field. Values that rode along under its name move into it; FieldError for one that does not fit."""
     wider = replace(table.schema, fields=(*table.schema.fields, field))
-    moved, version = [], writer.version_number
+    moved: dict[int, RowRecord] = {}
     for key, payload in writer.records.scan(Space.ROWS, keys.table_prefix(wider.table)):
         slot = keys.slot_of_row(key)
         row = decode_row(payload, wider, slot)
         if field.name in row.extra:
             (values,), (extra,) = split_fields(wider, [join_fields(table.schema, row.values, row.extra)], [row.id])
-            (encoded,) = encode_rows([row._replace(version=version, values=values, extra=extra)])
-            moved.append((slot, encoded))
+            moved[slot] = row._replace(version=writer.version_number, values=values, extra=extra)
     with writer.changing():
         writer.change_schema(wider)
-        put_rows(writer.records, wider.table, moved)
+        put_rows(writer.records, wider.table, zip(moved, encode_rows(moved.values()), strict=True))
+        position = len(table.schema.fields)
+        column = {slot: row.values[position] for slot, row in moved.items() if len(row.values) > position}
+        index.add_column(writer.records, writer.tables[wider.table], position, column)
+
+
+def create_index(writer: Writer, table: Table, field: int, progress: Progress) -> None:
+    """Index a field that has no index, by its position."""
+    schema = table.schema
+    with writer.changing():
+        writer.change_schema(replace(schema, indexes=tuple(sorted((*schema.indexes, field)))))
+        index.build_index(writer.records, table, field, progress)
+
+
+def drop_index(writer: Writer, table: Table, field: int) -> None:
+    """Drop the index of a field, by its position."""
+    schema = table.schema
+    with writer.changing():
+        writer.change_schema(replace(schema, indexes=tuple(other for other in schema.indexes if other != field)))
+        index.drop_index(writer.records, schema.table, field)
 
 
 def _write(writer: Writer, table: Table, batch: Batch, old: Sequence[OldRow | None], progress: Progress) -> None:
@@ -157,6 +177,10 @@ def _write(writer: Writer, table: Table, batch: Batch, old: Sequence[OldRow | No
         _remove(writer, table, dict(found for row in appended if (found := old[row]) is not None))
         put_rows(writer.records, schema.table, zip(slots, payloads, strict=True))
         put_ids(writer.records, schema.table, [(batch.ids[row], slots[row]) for row in appended])
+        replaced = {found[0]: found[1].values for found in old if found is not None}
+        index.change_rows(
+            writer.records, writer.tables[schema.table], replaced, dict(zip(slots, batch.values, strict=True))
+        )
         _append(writer, table, batch.take(appended) if len(appended) < len(batch) else batch, progress)
         progress(len(batch))
 

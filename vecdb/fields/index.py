@@ -1,0 +1,163 @@
+"""What follows the rows in their own transaction: live bits, terms of indexed fields, columns of all declared ones."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Any, TypeAlias
+
+from vecdb.errors import CorruptionError
+from vecdb.fields.columns import BLOCK, has_column, read_block, read_values, write_block
+from vecdb.fields.encode import NULL, encode
+from vecdb.fields.live import change_live, read_live
+from vecdb.fields.postings import CHUNK, change_posting, write_posting
+from vecdb.fields.schema import Values
+from vecdb.storage import keys
+from vecdb.storage.catalog import Schema, Table
+from vecdb.storage.keys import Space
+from vecdb.storage.rows import read_row
+from vecdb.storage.view import PendingWrites
+
+Rows: TypeAlias = Mapping[int, Values]  # declared values of rows, by slot
+Terms: TypeAlias = dict[bytes, list[int]]  # slots of a chunk, counted from its first, by term
+
+
+def change_rows(writes: PendingWrites, table: Table, old: Rows, new: Rows) -> None:
+    """Follow a statement that took the rows `old` away and put `new` into their slots or into new ones.
+
+    The rows are among the writes already; the counters of `table` are those from before.
+    """
+    schema = table.schema
+    change_live(writes, schema.table, old.keys() - new.keys(), new.keys() - old.keys())
+    for field in schema.indexes:
+        before, after = _values_of(old, field), _values_of(new, field)
+        for slot in before.keys() & after.keys():
+            if before[slot] == after[slot]:
+                del before[slot], after[slot]
+        _change_terms(writes, table, field, before, after)
+    _change_columns(writes, table, old, new)
+    _fill_columns(writes, table, new)
+
+
+def build_index(writes: PendingWrites, table: Table, field: int, report: Callable[[int], None]) -> None:
+    """The terms of a field of every row, a chunk of slots at a time; `report` is told of the rows done."""
+    kind, prefix = table.schema.fields[field].type, keys.terms_prefix(table.schema.table, field)
+    done = 0
+    for chunk, run in groupby(read_live(writes, table).slots.tolist(), lambda slot: slot // CHUNK):
+        slots = list(run)
+        values = zip(slots, read_values(writes, table, field, slots), strict=True)
+        for term, members in _terms_of(values, kind, chunk).items():
+            writes.put(Space.TERMS, keys.term(prefix, term, chunk), write_posting(members))
+        done += len(slots)
+        report(done)
+
+
+def drop_index(writes: PendingWrites, table: int, field: int) -> None:
+    """Delete the terms of a field."""
+    for key, _ in list(writes.scan(Space.TERMS, keys.terms_prefix(table, field))):
+        writes.delete(Space.TERMS, key)
+
+
+def add_column(writes: PendingWrites, table: Table, field: int, values: Mapping[int, Any]) -> None:
+    """The column of a field that was declared just now, null in all slots but those of `values`."""
+    kind = table.schema.fields[field].type
+    if has_column(kind):
+        for number in range(table.state.slots // BLOCK):
+            block = [values.get(slot) for slot in range(number * BLOCK, (number + 1) * BLOCK)]
+            write_block(writes, table.schema.table, field, kind, number, block)
+
+
+def _values_of(rows: Rows, field: int) -> dict[int, Any]:
+    return {slot: values[field] if field < len(values) else None for slot, values in rows.items()}
+
+
+def _change_terms(
+    writes: PendingWrites, table: Table, field: int, before: Mapping[int, Any], after: Mapping[int, Any]
+) -> None:
+    kind, prefix = table.schema.fields[field].type, keys.terms_prefix(table.schema.table, field)
+    gone, come = dict(_by_chunk(before, kind)), dict(_by_chunk(after, kind))
+    for chunk in gone.keys() | come.keys():
+        removed, added = gone.get(chunk, {}), come.get(chunk, {})
+        is_new = chunk * CHUNK >= table.state.slots
+        for term in removed.keys() | added.keys():
+            key = keys.term(prefix, term, chunk)
+            payload = None if is_new else writes.get(Space.TERMS, key)
+            if payload is None:
+                if term in removed:
+                    name = table.schema.fields[field].name
+                    raise CorruptionError(f"table {table.schema.name!r}: the index of {name!r} lacks slots of rows")
+                writes.put(Space.TERMS, key, write_posting(added[term]))
+                continue
+            changed = change_posting(payload, removed.get(term, ()), added.get(term, ()))
+            if changed is None:
+                writes.delete(Space.TERMS, key)
+            else:
+                writes.put(Space.TERMS, key, changed)
+
+
+def _by_chunk(values: Mapping[int, Any], kind: str) -> Iterator[tuple[int, Terms]]:
+    """The terms of values by slot, for each chunk."""
+    for chunk, slots in groupby(sorted(values), lambda slot: slot // CHUNK):
+        yield chunk, _terms_of([(slot, values[slot]) for slot in slots], kind, chunk)
+
+
+def _terms_of(values: Iterable[tuple[int, Any]], kind: str, chunk: int) -> Terms:
+    """The terms of values with their slots, ascending. A list has one for each different item, null one of its own."""
+    first = chunk * CHUNK
+    slots_of: defaultdict[Any, list[int]] = defaultdict(list)
+    if has_column(kind):
+        for slot, value in values:
+            slots_of[value].append(slot - first)
+    else:
+        for slot, items in values:
+            for item in (None,) if items is None else {*items}:
+                slots_of[item].append(slot - first)
+    terms: Terms = {}
+    for value, slots in slots_of.items():
+        term = encode(value)
+        if term == NULL and value is not None and not has_column(kind):
+            continue  # NaN in a list: nothing equals it
+        # Texts that are cut share terms, NaN and null do.
+        terms[term] = sorted({*terms[term], *slots}) if term in terms else slots
+    return terms
+
+
+def _change_columns(writes: PendingWrites, table: Table, old: Rows, new: Rows) -> None:
+    """Rewrite the full blocks in which rows were replaced, for each field that changed."""
+    kept = sorted(slot for slot in old.keys() & new.keys() if slot < table.state.slots // BLOCK * BLOCK)
+    for number, run in groupby(kept, lambda slot: slot // BLOCK):
+        slots = list(run)
+        before, after = {slot: old[slot] for slot in slots}, {slot: new[slot] for slot in slots}
+        for field, declared in enumerate(table.schema.fields):
+            changed = _values_of(after, field)
+            if not has_column(declared.type) or changed == _values_of(before, field):
+                continue
+            block = read_block(writes, table.schema.table, field, declared.type, number)
+            if block is None:
+                continue  # it stays in the rows
+            values = block.scalars(declared.type)
+            for slot, value in changed.items():
+                values[slot - number * BLOCK] = value
+            write_block(writes, table.schema.table, field, declared.type, number, values)
+
+
+def _fill_columns(writes: PendingWrites, table: Table, new: Rows) -> None:
+    """Write the blocks that the new rows fill up."""
+    schema, before = table.schema, table.state.slots
+    after = max(before, max(new, default=-1) + 1)
+    for number in range(before // BLOCK, after // BLOCK):
+        rows = [
+            new[slot] if slot in new else _stored_values(writes, schema, slot)
+            for slot in range(number * BLOCK, (number + 1) * BLOCK)
+        ]
+        for field, declared in enumerate(schema.fields):
+            if has_column(declared.type):
+                values = [row[field] if field < len(row) else None for row in rows]
+                write_block(writes, schema.table, field, declared.type, number, values)
+
+
+def _stored_values(writes: PendingWrites, schema: Schema, slot: int) -> Values:
+    """The declared values of the row in a slot; all null where there is none."""
+    row = read_row(writes, schema, slot)
+    return [] if row is None else row.values

@@ -1,0 +1,265 @@
+"""Filters to sets of slots: by indexes, by columns, by rows, the cheapest first.
+
+A filter in normal form has no NOT, so the slots for which a condition is true are all that is asked for. What is false
+and what is unknown are told apart only where a negated condition takes a complement: of the slots with a value that it
+can be compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from math import inf
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from vecdb.fields.columns import BLOCK, has_column, read_block
+from vecdb.fields.encode import NULL, decode, is_cut
+from vecdb.fields.live import read_live
+from vecdb.fields.match import compile_match, fields_of
+from vecdb.fields.postings import Payload, gather
+from vecdb.fields.schema import join_fields
+from vecdb.fields.slots import NO_SLOTS, SlotSet
+from vecdb.fields.spans import Spans, span_of, span_of_other_kind, spans_of
+from vecdb.filters import tree
+from vecdb.filters.evaluate import compile_filter
+from vecdb.filters.tree import And, Comparison, Connective, Constant, Contains, Filter, In, IsNull, Like, Or
+from vecdb.storage import keys
+from vecdb.storage.catalog import Table
+from vecdb.storage.keys import Space
+from vecdb.storage.rows import RowRecord, decode_row, existing_row
+from vecdb.storage.view import Records
+
+_FEW: Final = 16  # slots whose rows are read sooner than any index or column
+_TERMS_FOR_A_COLUMN: Final = 64  # records of terms that are read sooner than any column, ...
+_TERMS_FOR_A_BLOCK: Final = 2  # ... and in the time that a block of a column takes; one in that of a row
+_BY_ROWS: Final = "rows"
+
+# The ranks of conditions, by what they cost.
+_NOTHING, _TERM, _TERMS, _COLUMN, _ROWS = range(5)
+
+
+class Found(NamedTuple):
+    """The slots that match a filter, and what was read to find them: "index lang", "column year", "rows"."""
+
+    slots: SlotSet
+    means: tuple[str, ...]
+
+
+def evaluate(records: Records, table: Table, filter: Filter) -> Found:
+    """All slots whose rows match a filter that was checked against the table's fields."""
+    lookup = _Lookup(records, table)
+    slots = lookup.find(filter, None)
+    return Found(slots, tuple(lookup.means))
+
+
+class _Lookup:
+    """One evaluation. Sets called `within` have live slots only; None is all of them."""
+
+    def __init__(self, records: Records, table: Table) -> None:
+        self.means: dict[str, None] = {}
+        self._records = records
+        self._table = table
+        self._positions = {field.name: position for position, field in enumerate(table.schema.fields)}
+
+    @cached_property
+    def _live(self) -> SlotSet:
+        return read_live(self._records, self._table)
+
+    def find(self, filter: Filter, within: SlotSet | None) -> SlotSet:
+        """The slots within a set that match."""
+        if isinstance(filter, Constant):
+            return (self._live if within is None else within) if filter.value else NO_SLOTS
+        if within is not None and len(within) <= _FEW:
+            return self._by_rows(filter, within)
+        if isinstance(filter, And):
+            return self._all(filter.terms, within)
+        if isinstance(filter, Or):
+            return self._any(filter.terms, within)
+        rank = self._rank(filter)
+        found = self._by_index(filter) if rank in (_TERM, _TERMS) else None
+        if found is not None:
+            self._note(f"index {fields_of(filter)[0]}")
+            return found if within is None else found & within
+        if rank == _ROWS:
+            return self._by_rows(filter, within)
+        return self._by_column(filter, within)
+
+    def _all(self, terms: Iterable[Filter], within: SlotSet | None) -> SlotSet:
+        """What each term leaves is looked at by the next."""
+        first, by_rows = self._ordered(terms)
+        for term in first:
+            within = self.find(term, within)
+            if not len(within):
+                return within
+        if by_rows:
+            within = self._by_rows(tree.conjunction(by_rows), within)
+        assert within is not None
+        return within
+
+    def _any(self, terms: Iterable[Filter], within: SlotSet | None) -> SlotSet:
+        """What a term finds is not looked at by those after it, unless they read an index."""
+        first, by_rows = self._ordered(terms)
+        found = NO_SLOTS
+        for term in first:
+            found |= self.find(term, within if self._rank(term) < _COLUMN else self._rest(within, found))
+        if by_rows:
+            found |= self._by_rows(tree.disjunction(by_rows), self._rest(within, found))
+        return found
+
+    def _rest(self, within: SlotSet | None, found: SlotSet) -> SlotSet | None:
+        return within if not len(found) else (self._live if within is None else within) - found
+
+    def _ordered(self, terms: Iterable[Filter]) -> tuple[list[Filter], list[Filter]]:
+        """The cheapest first; then the conditions that read rows, to be tested together: each row is read once."""
+        ranked = sorted(terms, key=self._rank)
+        by_rows = [term for term in ranked if self._rank(term) == _ROWS and not isinstance(term, Connective)]
+        return [term for term in ranked if term not in by_rows], by_rows
+
+    def _rank(self, filter: Filter) -> int:
+        if isinstance(filter, Connective):
+            return max(map(self._rank, filter.terms))
+        if isinstance(filter, Constant):
+            return _NOTHING
+        fields = fields_of(filter)
+        positions = [self._positions.get(field.path[0]) for field in fields]
+        schema = self._table.schema
+        if len(positions) == 1 and positions[0] in schema.indexes:
+            return _TERMS if _is_negated(filter) or isinstance(filter, Like) or _is_range(filter) else _TERM
+        if all(position is not None and has_column(schema.fields[position].type) for position in positions):
+            return _COLUMN
+        return _ROWS
+
+    # By index
+
+    def _by_index(self, condition: Filter) -> SlotSet | None:
+        """None where there are so many terms to read that the column is read sooner."""
+        field = self._positions[fields_of(condition)[0].path[0]]
+        if not _is_negated(condition):
+            return self._by_terms(field, condition)
+        found = self._by_terms(field, ~condition)
+        if found is None:
+            return None
+        if isinstance(condition, IsNull):
+            return self._live - found
+        others = [span for span in (span_of(NULL), span_of_other_kind(condition)) if span is not None]
+        incomparable = self._read_terms(field, Spans(others))
+        return None if incomparable is None else self._live - incomparable - found
+
+    def _by_terms(self, field: int, condition: Filter) -> SlotSet | None:
+        """The slots for which a condition that is not negated is true."""
+        spans = spans_of(condition)
+        if len(spans.spans) > self._most_terms(field):
+            return None
+        return self._read_terms(field, spans, condition)
+
+    def _read_terms(self, field: int, spans: Spans, condition: Filter = tree.TRUE) -> SlotSet | None:
+        prefix = keys.terms_prefix(self._table.schema.table, field)
+        left = self._most_terms(field)
+        sure: list[tuple[int, Payload]] = []
+        doubtful: list[tuple[int, Payload]] = []
+        for start, stop in spans.spans:
+            end = prefix + stop
+            within = prefix + start if stop.startswith(start) else prefix
+            for key, payload in self._records.scan(Space.TERMS, within, prefix + start):
+                if key >= end:
+                    break
+                left -= 1
+                if left < 0:
+                    return None
+                posting = (keys.chunk_of_term(key), payload)
+                if spans.test is None and not spans.doubtful:
+                    sure.append(posting)
+                    continue
+                term = keys.value_of_term(key)
+                if term in spans.doubtful or (spans.test is not None and is_cut(term)):
+                    doubtful.append(posting)
+                elif spans.test is None or spans.test(str(decode(term))):
+                    sure.append(posting)
+        slots = self._table.state.slots
+        found = gather(sure, slots)
+        return found | self._test_rows(condition, gather(doubtful, slots).slots.tolist()) if doubtful else found
+
+    def _most_terms(self, field: int) -> float:
+        """Records of terms that are read in about the time of reading the column."""
+        if not has_column(self._table.schema.fields[field].type):
+            return inf
+        blocks, rows = divmod(self._table.state.slots, BLOCK)
+        return _TERMS_FOR_A_COLUMN + _TERMS_FOR_A_BLOCK * blocks + rows
+
+    # By column
+
+    def _by_column(self, condition: Filter, within: SlotSet | None) -> SlotSet:
+        table, fields = self._table, fields_of(condition)
+        positions = [self._positions[field.path[0]] for field in fields]
+        kinds = [table.schema.fields[position].type for position in positions]
+        match = compile_match(condition, kinds)
+        among = self._live if within is None else within
+        full = table.state.slots // BLOCK
+        found, read = np.zeros((2, full, BLOCK // 8), np.uint8)
+        whole = True
+        for number in _blocks_of(among, full):
+            blocks = [
+                read_block(self._records, table.schema.table, position, kind, number)
+                for position, kind in zip(positions, kinds, strict=True)
+            ]
+            known = [block for block in blocks if block is not None]
+            if len(known) == len(blocks):
+                found[number] = np.packbits(match(known), bitorder="little")
+                read[number] = 255
+            else:
+                whole = False
+        for field in fields:
+            self._note(f"column {field}")
+        if not whole:
+            self._note(_BY_ROWS)
+        rest = among - SlotSet.of_bits(read.reshape(-1))
+        return SlotSet.of_bits(found.reshape(-1)) & among | self._test_rows(condition, rest.slots.tolist())
+
+    # By rows
+
+    def _by_rows(self, filter: Filter, within: SlotSet | None) -> SlotSet:
+        self._note(_BY_ROWS)
+        return self._test_rows(filter, None if within is None else within.slots.tolist())
+
+    def _test_rows(self, filter: Filter, slots: list[int] | None) -> SlotSet:
+        """Those of the slots whose rows match; of all rows without slots."""
+        schema, test = self._table.schema, compile_filter(filter)
+        found = [
+            slot
+            for slot, row in (self._every_row() if slots is None else self._rows_in(slots))
+            if test(join_fields(schema, row.values, row.extra)) is True
+        ]
+        return SlotSet.of_slots(np.array(found, np.int64))
+
+    def _every_row(self) -> Iterator[tuple[int, RowRecord]]:
+        schema = self._table.schema
+        for key, payload in self._records.scan(Space.ROWS, keys.table_prefix(schema.table)):
+            slot = keys.slot_of_row(key)
+            yield slot, decode_row(payload, schema, slot)
+
+    def _rows_in(self, slots: list[int]) -> Iterator[tuple[int, RowRecord]]:
+        for slot in slots:
+            yield slot, existing_row(self._records, self._table.schema, slot)
+
+    def _note(self, means: str) -> None:
+        self.means[means] = None
+
+
+def _blocks_of(slots: SlotSet, full: int) -> list[int]:
+    """The full blocks of columns in which there are slots of the set."""
+    bits = slots.bits(full * BLOCK).reshape(-1)[: full * BLOCK // 8].reshape(full, BLOCK // 8)
+    numbers: list[int] = np.flatnonzero(bits.any(axis=1)).tolist()
+    return numbers
+
+
+def _is_negated(condition: Filter) -> bool:
+    if isinstance(condition, Comparison):
+        return condition.operator == "!="
+    assert isinstance(condition, (In, Like, IsNull, Contains))
+    return condition.negated
+
+
+def _is_range(condition: Filter) -> bool:
+    return isinstance(condition, Comparison) and condition.operator != "="
