@@ -179,6 +179,10 @@ def test_bad_fields_are_refused(notes: vecdb.Table, fields: Any, message: str) -
     assert "bad" in str(caught.value) or "fields" in str(caught.value)
     with pytest.raises(vecdb.FieldError):
         notes.upsert(["x", "bad"], [[1, 0, 0], [0, 1, 0]], [{}, fields])
+    plain = {"lang": "en", "year": 1999, "score": 0.5, "done": True, "other": "é"}
+    with pytest.raises(vecdb.FieldError, match=message) as caught:
+        notes.insert(["x", "bad", "y"], np.eye(3), [plain, fields, plain])
+    assert "bad" in str(caught.value)
     with pytest.raises(vecdb.FieldError):
         notes.update("good", fields=fields)
     assert [row.id for row in notes.scan()] == ["good"]
@@ -194,6 +198,8 @@ def test_bad_ids_are_refused(notes: vecdb.Table, identifier: Any) -> None:
         notes.insert(identifier, [1, 0, 0])
     with pytest.raises(vecdb.IdError):
         notes.insert(["fine", identifier], [[1, 0, 0], [1, 0, 0]])
+    with pytest.raises(vecdb.IdError):
+        notes.insert([1, identifier], [[1, 0, 0], [1, 0, 0]])
     with pytest.raises(vecdb.IdError):
         notes.get(identifier)
     assert len(notes) == 0

@@ -261,7 +261,7 @@ class Linker:
             self.entry_point = level, entry + level - 1 if level > 0 else first + highest
 
     def _present(self) -> Graph:
-        """The graph as it is, made anew only where blocks lie in another arena than before, as in a larger one."""
+        """The graph as it is, made anew only where blocks have moved to a larger arena; their tables stay meanwhile."""
         links, upper = self._links.arena, self._upper.arena
         if self._made is None or self._made[1] is not links or self._made[2] is not upper:
             self._made = self._make(), links, upper

@@ -35,7 +35,6 @@ from vecdb.kernels.memory import (
     get_i32,
     get_i64,
     get_u8,
-    make_room,
     prefetch,
     set_f32,
     set_i64,
@@ -257,10 +256,10 @@ def fetch_vector(graph: Any, slot: Any) -> None:
 @paste
 def is_live(graph: Any, slot: Any) -> Any:
     byte = slot >> 3
-    shift_ = field(graph, LIVE_SHIFT)
-    block = byte >> shift_
+    bits = field(graph, LIVE_SHIFT)
+    block = byte >> bits
     place = get_i32(field(graph, LIVE_TABLE), block)
-    return (get_u8(field(graph, LIVE), byte + ((place - block) << shift_)) >> (slot & 7)) & 1
+    return (get_u8(field(graph, LIVE), byte + ((place - block) << bits)) >> (slot & 7)) & 1
 
 
 @inline
@@ -314,16 +313,16 @@ def key_of(graph: Any, slot: Any, node: Any, scratch: Any) -> Any:
 @inline
 def put(keys: Any, size: Any, key: Any) -> Any:
     """Insert into sorted keys, which have room for one more; its place."""
-    # Which way a search by halves goes is not to be guessed, so it is computed, without branches.
     low = np.int64(0)
-    left = size
-    while left > 1:
-        half = left >> 1
-        low += half * np.int64(get_i64(keys, low + half - 1) <= key)
-        left -= half
-    if left == 1:
-        low += np.int64(get_i64(keys, low) <= key)
-    make_room(keys, low, size)
+    high = size
+    while low < high:
+        middle = (low + high) >> 1
+        if get_i64(keys, middle) <= key:
+            low = middle + 1
+        else:
+            high = middle
+    for i in range(size, low, -1):
+        set_i64(keys, i, get_i64(keys, i - 1))
     set_i64(keys, low, key)
     return low
 

@@ -120,20 +120,6 @@ def _prefetch(typing: Any, address: Any, offset: Any) -> Any:
     return types.void(types.int64, types.int64), generate
 
 
-@intrinsic
-def _make_room(typing: Any, address: Any, start: Any, stop: Any) -> Any:
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        address, start, stop = arguments
-        keys = pointer(builder, address, I64)
-        size = builder.mul(builder.sub(stop, start), ir.Constant(I64, 8))
-        places = [builder.bitcast(builder.gep(keys, [at]), BYTES) for at in (builder.add(start, I64(1)), start)]
-        move = declare(builder, "llvm.memmove.p0i8.p0i8.i64", ir.VoidType(), [BYTES, BYTES, I64, ir.IntType(1)])
-        builder.call(move, [*places, size, ir.IntType(1)(0)])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), generate
-
-
 def _plain_get(array: Any, index: Any) -> Any:
     if not 0 <= index < len(array):
         raise IndexError(index)
@@ -145,12 +131,6 @@ def _plain_set(array: Any, index: Any, value: Any) -> None:
     if not 0 <= index < len(array):
         raise IndexError(index)
     array[index] = value
-
-
-def _plain_make_room(array: Any, start: Any, stop: Any) -> None:
-    if not 0 <= start <= stop < len(array):
-        raise IndexError(stop)
-    array[start + 1 : stop + 1] = array[start:stop].copy()
 
 
 def _plain_shift(array: Any, items: Any, size: Any) -> Any:
@@ -172,12 +152,10 @@ _COMPILED: Final[dict[str, Any]] = {
     "set_f32": _setter(_FLOAT, 4, types.float32),
     "set_f64": _setter(_DOUBLE, 8, types.float64),
     "shift": _shift,
-    "make_room": _make_room,
     "prefetch": _prefetch,
 }
 _PLAIN: Final[dict[str, Callable[..., Any]]] = {
     "shift": _plain_shift,
-    "make_room": _plain_make_room,
     "prefetch": lambda array, offset: None,
 }
 
@@ -200,5 +178,4 @@ set_f32: Any = _choose("set_f32")
 get_f64: Any = _choose("get_f64")
 set_f64: Any = _choose("set_f64")
 shift: Any = _choose("shift")  # (address, items, bytes an item) → the address that many items on
-make_room: Any = _choose("make_room")  # (address, start, stop): move int64 items start to stop one place on
 prefetch: Any = _choose("prefetch")  # (address, bytes from it): have a cache line brought nearer

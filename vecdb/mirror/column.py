@@ -29,6 +29,7 @@ LIVE_SLOTS = LIVE_BYTES * 8
 # A base-layer record begins with [parent, first upper entry], an upper one with [slot, layer]. Never change: stored.
 RECORD_HEAD = 2
 
+# The mask of each bit of a byte of live bits.
 _BITS: Final = np.left_shift(1, np.arange(8)).astype(np.uint8)
 _NONE_ABSENT: Final = np.zeros(0, np.bool_)
 _PARALLEL_FROM: Final = 64  # rows for which threads are started

@@ -96,5 +96,6 @@ def delete_row(writes: PendingWrites, table: int, slot: int, identifier: Id) -> 
 
 
 def encode_rows(rows: Iterable[RowRecord]) -> list[bytes]:
+    """The payloads of rows."""
     pack = packer()
     return [pack(list(row)) for row in rows]
