@@ -13,7 +13,7 @@ Strategy: TypeAlias = Literal["scan", "codes", "graph"]
 # there are dead rows for each live one. Measured at ef = 40 and 80: 23 and 19 on passages, 21 and 17 on patches.
 _COMPARED_PER_EF: Final = 16
 # Of rows that match a filter, so many are measured by their vectors sooner than anything else is begun.
-_FEW: Final = 1000
+_FEW: Final = 256
 # A walk among the rows that match takes for each place in its beam the time of so many distances, ...
 _WALKED_PER_EF: Final = 1.5
 # ... for each neighbour of a node, and in the time of a distance it looks at so many nodes whether they match.
