@@ -111,7 +111,7 @@ class Table:
 
             def run(writer: Writer) -> int:
                 table = self._resolve(writer)
-                return statements.delete_found(writer, table, self._find(writer, table, where, params))
+                return statements.delete_slots(writer, table, self._find(writer, table, where, params))
 
             return self._database._write(run)
         given = check_ids([ids] if is_id(ids) else ids)

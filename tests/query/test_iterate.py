@@ -33,9 +33,9 @@ def test_every_row_that_matches_comes_once(
 ) -> None:
     hits = list(table.search_iter(vectors[7], where=where, fields=False))
     assert sorted(hit.id for hit in hits) == list(matching)
-    np.testing.assert_allclose(
-        [hit.distance for hit in hits], distances(vectors[[hit.id for hit in hits]], vectors[7], "l2"), atol=1e-6
-    )
+    rows = np.array([hit.id for hit in hits], np.intp)
+    found = np.array([hit.distance for hit in hits])
+    np.testing.assert_allclose(found, distances(vectors[rows], vectors[7], "l2"), atol=1e-6)
 
 
 def test_the_nearest_come_first(table: vecdb.Table, vectors: np.ndarray) -> None:
@@ -55,7 +55,7 @@ def test_exact_ones_ascend_to_the_end(table: vecdb.Table, vectors: np.ndarray) -
 def test_radius_ends_it(table: vecdb.Table, vectors: np.ndarray) -> None:
     reach = np.sort(distances(vectors, vectors[0], "l2"))
     for count in (1, 5, 40, 300):
-        limit = float(reach[count - 1])
+        limit = float(reach[count - 1]) + 1e-9
         assert len(list(table.search_iter(vectors[0], radius=limit, fields=False))) == count
 
 
@@ -123,7 +123,7 @@ def test_an_order_puts_nulls_first_and_kinds_apart(db: vecdb.Database) -> None:
     "wrong", [{"order": 5}, {"order": ["n", 3]}, {"order": ""}, {"limit": -1}, {"limit": "2"}, {"offset": True}]
 )
 def test_nonsense_is_refused_at_once(table: vecdb.Table, wrong: Any) -> None:
-    with pytest.raises(vecdb.ProgrammingError):
+    with pytest.raises((vecdb.ProgrammingError, vecdb.FieldError)):
         table.scan(**wrong)
 
 

@@ -16,11 +16,15 @@ Slots = NDArray[np.int64]
 _WORD_BYTES = 8
 
 
-def search(graph: Graph, matches: NDArray[np.uint8], queries: Float32, k: int, ef: int, *, measured: bool) -> Nearest:
-    """As `graph.search`, of the slots whose bits are set in `matches`, (blocks, 1024) as live bits are; all live."""
+def search(
+    graph: Graph, matches: NDArray[np.uint8], queries: Float32, k: int, ef: int, wide: int, *, measured: bool
+) -> Nearest:
+    """As `graph.search`, of the slots whose bits are set in `matches`, (blocks, 1024) as live bits are; all live.
+
+    Queries near which nothing matches take a beam of `wide`, or are not answered where that is 0."""
     state = graph.state
     queries = np.ascontiguousarray(queries)
-    scratch = scratch_for(graph, graph.slots + state.upper, ef + 1)
+    scratch = scratch_for(graph, graph.slots + state.upper, max(ef, wide) + 1)
     slots, distances, counts, _ = Nearest.empty(len(queries), k)
     compared = kernel.search_matching(
         graph.struct.address,
@@ -32,7 +36,8 @@ def search(graph: Graph, matches: NDArray[np.uint8], queries: Float32, k: int, e
         len(queries),
         k,
         ef,
-        ef if measured else 0,
+        wide,
+        max(ef, wide) if measured else 0,
         address_of(slots),
         address_of(distances),
         address_of(counts),

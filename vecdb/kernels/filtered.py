@@ -1,9 +1,10 @@
-"""Search among the rows that match a filter, compiled: a walk over them, and a scan by codes.
+"""Search among the rows that match a filter, compiled: a walk over them, and scans by codes and by vectors.
 
 The walk is that of ACORN-1 (Patel et al., arXiv:2403.04871) with changes: where few neighbours of a node match, those
-that do not are bridges, whose neighbours are looked at too, without a distance being computed; and it begins at several
-matching rows spread over the table beside the node nearest to the query, so that it finds its way where nothing
-near the query matches. `matches` is the address of packed bits by slot, slot 0 in bit 0, in whole 64-bit words.
+that do not are bridges, whose neighbours are looked at too, without a distance being computed; and it begins at
+matching rows spread over the table beside the node nearest to the query, so that it finds its way where nothing near
+the query matches, and then by a wider beam. `matches` is the address of packed bits by slot, slot 0 in bit 0, in whole
+64-bit words.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ from vecdb.kernels.memory import field, get_i32, get_i64, get_u8, set_i64, shift
 from vecdb.kernels.search import answer, exact_distance, keep
 from vecdb.kernels.simd import sort_key
 
-_SEEDS: Final = 16
+_SEEDS: Final = 64
+_FEW_NEAR: Final = 4  # times the matching rows near a query are fewer than a node's neighbours may be: hardly any match
 _AHEAD: Final = 12  # rows fetched ahead in a scan
 
 
@@ -121,21 +123,25 @@ def _gather(graph: Any, matches: Any, node: Any, scratch: Any) -> Any:
 
 
 @paste
-def _walk(graph: Any, matches: Any, words: Any, ef: Any, scratch: Any) -> Any:
+def _walk(graph: Any, matches: Any, words: Any, ef: Any, wide: Any, scratch: Any) -> Any:
     """The nearest matching rows to the query, from the node in the pool; (keys in the pool, distances computed)."""
     pool = field(scratch, POOL)
     fresh = field(scratch, FRESH)
     node = node_of(get_i64(pool, 0))
     visit(np.int64(0), node, scratch)
     size = np.int64(0)
+    compared = np.int64(0)
+    at = np.int64(0)
+    count = _gather(graph, matches, node, scratch)
     if _does_match(matches, node):
         size, _ = _admit(graph, node, size, ef, scratch)
         set_i64(pool, 0, get_i64(pool, 0) | EXPANDED)
-    size = _sow(graph, matches, words, size, ef, scratch)
-    compared = np.int64(_SEEDS)
-    at = np.int64(0)
-    while True:
-        count = _gather(graph, matches, node, scratch)
+    if _FEW_NEAR * count < capacity(graph, np.int64(0)):
+        ef = wide
+    if ef > 0:
+        size = _sow(graph, matches, words, size, ef, scratch)
+        compared += _SEEDS
+    while ef > 0:
         compared += count
         for i in range(count):
             size, place = _admit(graph, get_i64(fresh, i), size, ef, scratch)
@@ -143,10 +149,11 @@ def _walk(graph: Any, matches: Any, words: Any, ef: Any, scratch: Any) -> Any:
         while at < size and get_i64(pool, at) & EXPANDED:
             at += 1
         if at == size:
-            return size, compared
+            break
         key = get_i64(pool, at)
         set_i64(pool, at, key | EXPANDED)
-        node = node_of(key)
+        count = _gather(graph, matches, node_of(key), scratch)
+    return size, compared
 
 
 @Kernel
@@ -160,13 +167,16 @@ def search_matching(
     count: Any,
     k: Any,
     ef: Any,
+    wide: Any,
     rerank: Any,
     slots: Any,
     distances: Any,
     counts: Any,
     scratch: Any,
 ) -> Any:
-    """As `search`, among the rows whose bits in `matches`, so many 64-bit words, are set; all of them live."""
+    """As `search`, among the rows whose bits in `matches`, so many 64-bit words, are set; all of them live.
+
+    Where hardly anything near a query matches, by a beam of `wide`; where that is 0, such a query is not answered."""
     compared = np.int64(0)
     for number in range(count):
         query = shift(queries, number * field(graph, DIM), 4)
@@ -178,7 +188,7 @@ def search_matching(
             compared += steps
             descend(graph, layer, np.int64(1), scratch)
             layer -= 1
-        size, steps = _walk(graph, matches, words, ef, scratch)
+        size, steps = _walk(graph, matches, words, ef, wide, scratch)
         compared += steps
         answer(graph, query, number, size, k, rerank, slots, distances, counts, scratch)
     return compared

@@ -38,9 +38,8 @@ def iterate(
     that the graph overlooked comes with a later search, never not at all.
     """
     given = np.zeros(0, np.int32)
-    k = _FIRST
+    k, last = _FIRST, ask.exact
     while True:
-        last = ask.exact or k > _MOST
         beam = max(_SPARE * k, ask.ef or 0)
         slots, distances, total = find_nearest(
             view, table, column, query, ask._replace(k=table.state.slots if last else k, ef=beam, exact=last)
@@ -54,6 +53,7 @@ def iterate(
             for row, distance in zip(rows, distances[part].tolist(), strict=True):
                 yield Hit(*row, distance=distance)
         given = np.concatenate([given, slots])
-        if last or within < len(slots) or len(given) >= total:
+        if last or len(given) >= total:
             return
         k *= _FACTOR
+        last = k > _MOST or within < len(slots)

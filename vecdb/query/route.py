@@ -20,6 +20,12 @@ _WALKED_PER_EF: Final = 1.5
 _LOOKS_PER_DISTANCE: Final = 7
 
 
+# Where nothing near a query matches, a walk is so many times as wide, ...
+_WIDER: Final = 2
+# ... and a scan of codes, which overlooks nothing, is preferred to it even where it takes so many times as long.
+_SURE: Final = 2
+
+
 class Route(NamedTuple):
     """`scan` measures every row that may be found, `codes` compares every one by its codes and measures the best,
     `graph` walks."""
@@ -27,6 +33,13 @@ class Route(NamedTuple):
     strategy: Strategy
     ef: int | None  # the beam: of a walk, or of how many are measured after codes
     estimate: int  # distances that it is expected to compute for a query
+    wide: int = 0  # the beam of a walk where nothing near the query matches; 0 where a scan of codes is to follow then
+
+    def surer(self, version: ColumnVersion, filtered: bool) -> Route:
+        """What follows a walk that did not find enough."""
+        if self.strategy == "graph" and filtered and _has_codes(version):
+            return self._replace(strategy="codes")
+        return self._replace(strategy="scan", ef=None)
 
 
 def choose_route(version: ColumnVersion, k: int, ef: int | None, exact: bool, matching: int | None) -> Route:
@@ -44,7 +57,12 @@ def choose_route(version: ColumnVersion, k: int, ef: int | None, exact: bool, ma
         return scan
     degree = version.column.options.m0
     looks = min(degree / (found / max(live, 1)), degree * degree)
-    if found > _WALKED_PER_EF * beam * (degree + looks / _LOOKS_PER_DISTANCE):
-        return Route("graph", beam, min(int(_WALKED_PER_EF * beam * degree), found))
-    coded = version.codes is not None and version.codes.quantizer is not None
-    return Route("codes", max(beam, 4 * k), found) if coded else scan
+    walked = int(_WALKED_PER_EF * beam * (degree + looks / _LOOKS_PER_DISTANCE))
+    if found <= walked:
+        return Route("codes", max(beam, 4 * k), found) if _has_codes(version) else scan
+    sure = found <= _SURE * _WIDER * walked
+    return Route("graph", beam, min(walked, found), 0 if sure else _WIDER * beam)
+
+
+def _has_codes(version: ColumnVersion) -> bool:
+    return version.codes is not None and version.codes.quantizer is not None

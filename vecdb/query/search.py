@@ -196,22 +196,26 @@ def _nearest(source: _Source, queries: Float32, k: int) -> tuple[Nearest, Route]
     most = min(k, source.found)
     if most == 0:
         return Nearest.empty(len(queries), 0), route._replace(strategy="scan", ef=None)
-    compared = 0
-    if route.ef is not None:
-        found = _by_codes(source, queries, most, route.ef)
-        if min(found.counts.tolist()) == most:
-            return found, route
-        # The walk ended among dead rows, or rows that do not match: it alone would answer short.
-        compared = found.compared
-    scanned = _scan(source, queries, most)
-    return scanned._replace(compared=scanned.compared + compared), route._replace(strategy="scan", ef=None)
+    if route.ef is None:
+        return _scan(source, queries, most), route
+    found = _by_codes(source, queries, most, route)
+    if min(found.counts.tolist()) == most:
+        return found, route
+    # The walk ended among dead rows, or found nothing near that matches: it alone would answer short.
+    short = np.flatnonzero(found.counts < most)
+    sure = route.surer(source.version, source.matching is not None)
+    again = _scan(source, queries[short], most) if sure.ef is None else _by_codes(source, queries[short], most, sure)
+    found.slots[short], found.distances[short], found.counts[short] = again[:3]
+    return found._replace(compared=found.compared + again.compared), sure
 
 
-def _by_codes(source: _Source, queries: Float32, k: int, ef: int) -> Nearest:
+def _by_codes(source: _Source, queries: Float32, k: int, route: Route) -> Nearest:
     """By the graph, or by all codes. What these take for the nearest is measured by the vectors, wherever they are."""
-    version, vectors, route, matching = source
+    version, vectors, _, matching = source
+    ef = route.ef
+    assert ef is not None
     measured = isinstance(vectors, np.ndarray)
-    most = k if measured else ef
+    most = k if measured else max(ef, route.wide)
     if matching is None:
         from vecdb.index import graph
 
@@ -220,7 +224,7 @@ def _by_codes(source: _Source, queries: Float32, k: int, ef: int) -> Nearest:
         from vecdb.index import filtered
 
         if route.strategy == "graph":
-            found = filtered.search(version.graph, matching.bits, queries, most, ef, measured=measured)
+            found = filtered.search(version.graph, matching.bits, queries, most, ef, route.wide, measured=measured)
         else:
             found = filtered.scan_codes(version.graph, matching.slots, queries, most, ef, measured=measured)
     return found if measured else exact.rank(found, vectors, queries, k, version.column.options.metric)

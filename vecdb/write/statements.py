@@ -100,18 +100,18 @@ def update(
 def delete(writer: Writer, table: Table, ids: Sequence[Id]) -> int:
     """Delete the rows that exist; how many there were."""
     found = [find_row(writer.records, table.schema, identifier) for identifier in dict.fromkeys(ids)]
-    rows = dict(place for place in found if place is not None)
+    return _delete(writer, table, dict(place for place in found if place is not None))
+
+
+def delete_slots(writer: Writer, table: Table, slots: Sequence[int]) -> int:
+    """Delete the rows in slots that have one; how many they are."""
+    return _delete(writer, table, {slot: existing_row(writer.records, table.schema, slot) for slot in slots})
+
+
+def _delete(writer: Writer, table: Table, rows: Mapping[int, RowRecord]) -> int:
     with writer.changing():
         _remove(writer, table, rows)
         index.change_rows(writer.records, table, {slot: row.values for slot, row in rows.items()}, {})
-    return len(rows)
-
-
-def delete_found(writer: Writer, table: Table, slots: Sequence[int]) -> int:
-    """Delete the rows in these slots; how many they are."""
-    rows = {slot: existing_row(writer.records, table.schema, slot) for slot in slots}
-    with writer.changing():
-        _remove(writer, table, rows)
     return len(rows)
 
 
