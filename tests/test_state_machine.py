@@ -57,7 +57,14 @@ class DatabaseMachine(RuleBasedStateMachine):
         self.path = self.folder / "machine.vecdb"
         self.db = vecdb.connect(self.path)
         self.table = self.db.create_table(
-            "t", dim=DIM, metric=self.metric, dtype=self.dtype, m=4, ef_construction=24, fields={"lang": str}
+            "t",
+            dim=DIM,
+            metric=self.metric,
+            dtype=self.dtype,
+            m=4,
+            ef_construction=24,
+            fields={"lang": str, "n": str},
+            indexes=["lang"],
         )
         self.rows: dict[Id, Expected] = {}
         self.saved: list[tuple[vecdb.Transaction, dict[Id, Expected]]] = []
@@ -140,6 +147,17 @@ class DatabaseMachine(RuleBasedStateMachine):
         self.db = vecdb.connect(self.path, create=False)
         self.table = self.db.table("t")
 
+    @rule(name=st.sampled_from(["lang", "n", "x"]), text=st.none() | st.text(max_size=1))
+    def count(self, name: str, text: str | None) -> None:
+        where = vecdb.col(name) == text
+        assert self.table.count(where) == sum(row.fields.get(name) == text for row in self.rows.values())
+
+    @rule(name=st.sampled_from(["lang", "n"]))
+    def create_or_drop_index(self, name: str) -> None:
+        there = name in self.table.indexes
+        (self.table.drop_index if there else self.table.create_index)(name)
+        assert (name in self.table.indexes) is not there
+
     @rule(seed=seeds, k=st.integers(1, 40))
     def search(self, seed: int, k: int) -> None:
         query = self.vectors(1, seed)[0].astype(np.float32)
@@ -167,7 +185,7 @@ class DatabaseMachine(RuleBasedStateMachine):
         assert [row.id for row in found] == list(self.rows)
         for row in found:
             expected = self.rows[row.id]
-            assert row.fields == {"lang": None, **expected.fields}
+            assert row.fields == {"lang": None, "n": None, **expected.fields}
             assert _bytes(row.vector) == _bytes(expected.vector)
 
     def teardown(self) -> None:

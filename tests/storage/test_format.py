@@ -7,6 +7,7 @@ import sys
 import zlib
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vecdb
+from vecdb.fields import columns, postings
 from vecdb.index import quantizer
 from vecdb.index.levels import draw_levels
 from vecdb.kernels import graph, simd
@@ -39,6 +41,10 @@ def test_stored_numbers() -> None:
     assert keys.block(1, 2, 3).hex() == "00000001000200000003"
     assert keys.definition(7).hex() == "0000000700"
     assert keys.counters(7).hex() == "0000000701"
+    assert keys.term(keys.terms_prefix(1, 2), b"\x03", 4).hex() == "000000010002" + "03" + "00000004"
+    assert keys.column_block(1, 2, 3).hex() == "00000001000200000003"
+    assert keys.ROWS_LIVE == 0
+    assert (postings.CHUNK, columns.BLOCK, columns.STEP) == (8192, 984, 128)
     assert keys.change(9).hex() == "0000000000000009"
     assert seal(b"key", b"value").hex() == (b"value" + zlib.crc32(b"keyvalue").to_bytes(4, "little")).hex()
     # Microseconds since 1970, little-endian; an aware one is followed by its zone's offset.
@@ -96,7 +102,7 @@ def test_a_golden_file_of_this_format_is_read(tmp_path: Path) -> None:
     """The records of a small file, as text: what a later version must still read."""
     path = tmp_path / "golden.vecdb"
     with vecdb.connect(path) as db:
-        table = db.create_table("t", dim=2, metric="l2", fields={"n": int})
+        table = db.create_table("t", dim=2, metric="l2", fields={"n": int}, indexes=["n"])
         table.insert(["a", 5], [[1, 2], [3, 4]], [{"n": 7}, {"x": [None]}])
         table.delete("a")
         with db._view() as view:
@@ -104,9 +110,9 @@ def test_a_golden_file_of_this_format_is_read(tmp_path: Path) -> None:
                 space.value.decode(): [
                     (key.hex(), bytes(payload).hex()) for key, payload in view.records.scan(space, b"")
                 ]
-                for space in (Space.ROWS, Space.IDS, Space.CHANGES)
+                for space in (Space.ROWS, Space.IDS, Space.CHANGES, Space.TERMS, Space.COLUMNS)
             }
-            live = next(bytes(payload) for _, payload in view.records.scan(Space.LIVE, b""))
+            live_rows, live = (bytes(payload) for _, payload in view.records.scan(Space.LIVE, b""))
             vectors = next(bytes(payload) for _, payload in view.records.scan(Space.VECTORS, b""))
             counters = unpack(view.records.get(Space.CATALOG, keys.counters(1)) or b"", "counters")
             assert view.records.get(Space.CATALOG, keys.definition(1)) is not None
@@ -114,9 +120,55 @@ def test_a_golden_file_of_this_format_is_read(tmp_path: Path) -> None:
     assert found["rows"] == [("0000000100000001", "9505020190" + "81a17891c0")]
     assert found["ids"] == [("00000001018000000000000005", "00000001")]
     assert [key for key, _ in found["changes"]] == ["0000000000000001", "0000000000000002", "0000000000000003"]
-    assert live[:2] == b"\x02\x00"
+    assert found["terms"] == [("000000010000" + "00" + "00000000", "00" + "0100")]  # null, in slot 1
+    assert found["columns"] == []
+    assert live == live_rows == b"\x02" + bytes(1023)
     assert np.frombuffer(vectors, "<f4", 4).tolist() == [1, 2, 3, 4]
     assert counters == [2, 1, 6, 0, {"1": [1, False, 0, -1, -1, 0, 0, 0]}]
+
+
+def test_stored_blocks_of_columns(db: vecdb.Database) -> None:
+    kinds = {"i": int, "b": bool, "f": float, "d": datetime, "s": str, "none": int, "long": str, "tags": list[str]}
+    table = db.create_table("t", fields=kinds)
+    zone = timezone(timedelta(hours=1))
+    given: dict[str, list[Any]] = {
+        "i": [-300, None, 5], "b": [True, False, None], "f": [0.5, float("nan"), None], "s": ["é", None, "é"],
+        "d": [datetime(1970, 1, 1, 0, 0, 1), None, datetime(1970, 1, 1, tzinfo=zone)], "long": ["x" * 70_000] * 3,
+    }  # fmt: skip
+    table.insert(range(3), None, given)
+    table.insert(range(3, 130), None, [{}] * 127)
+    with db._view() as view:
+        found = [(key.hex(), bytes(payload)) for key, payload in view.records.scan(Space.COLUMNS, b"")]
+    assert [key for key, _ in found] == [f"00000001{field:04x}00000000" for field in range(7)]
+
+    def known(first: int) -> bytes:
+        return bytes((first,)) + bytes(122)
+
+    hour = (-3600 * 10**6).to_bytes(8, "little", signed=True)
+    assert [payload for _, payload in found] == [
+        b"\x03" + known(0b101) + b"\xd4\xfe\0\0\5\0" + bytes(2 * 981),
+        b"\x02" + known(0b011) + b"\1" + bytes(983),
+        b"\x06" + known(0b001) + np.array([0.5, np.nan], "<f8").tobytes() + bytes(8 * 982),
+        b"\x07" + known(0b101) + known(0b100) + (10**6).to_bytes(8, "little") + bytes(8) + hour + bytes(8 * 981),
+        b"\x08" + b"\1\0\1" + bytes(981) + b"\x91\xa2\xc3\xa9",
+        b"\x00",
+        b"\x01",
+    ]
+
+
+@pytest.mark.parametrize("block", range(9))
+def test_malformed_blocks_of_columns_are_corruption(db: vecdb.Database, block: int) -> None:
+    table = db.create_table("t", fields={"n": int, "s": str})
+    table.insert(range(200), None, {"n": [1] * 200, "s": ["a"] * 200})
+    payload = [
+        b"", b"\x00\x00", b"\x09" + bytes(2000), b"\x02" + bytes(123 + 983), b"\x02" + bytes(50), b"\x06" + bytes(3000),
+        b"\x08" + b"\2" * 984 + b"\x91\xa1a", b"\x08" + bytes(984) + b"\x91\x01", b"\x08" + bytes(984) + b"\xc1",
+    ][block]  # fmt: skip
+    with pytest.raises(vecdb.CorruptionError), db.transaction():
+        writer = db._transactions.writer
+        assert writer is not None
+        writer.records.put(Space.COLUMNS, keys.column_block(1, int(block > 5), 0), payload)
+        table.count("n = 1" if block <= 5 else "s = 'a'")
 
 
 def test_import_is_light() -> None:

@@ -118,6 +118,24 @@ def test_a_header_that_this_version_can_not_read(
             vecdb.connect(place)
 
 
+def test_a_file_of_a_format_with_fewer_sub_databases(tmp_path: Path) -> None:
+    place = tmp_path / "x.vecdb"
+    with lmdb.open(str(place), subdir=False, max_dbs=32, map_size=1 << 24, lib_version=0) as environment:
+        for name in (b"header", b"catalog", b"rows", b"ids", b"vectors", b"links", b"upper", b"live", b"changes"):
+            environment.open_db(name)
+    with pytest.raises(vecdb.NotAVecdbError, match="no vecdb header"):
+        vecdb.connect(place)
+    header = {
+        "application": "vecdb", "major": 2, "minor": 0, "minimum_reader": 2, "byte_order": "little", "features": [],
+        "uuid": bytes(16), "incarnation": 1,
+    }  # fmt: skip
+    for major, error in ((2, vecdb.FormatVersionError), (3, vecdb.CorruptionError)):
+        change_record(place, Space.HEADER, keys.FORMAT, pack({**header, "major": major}))
+        for _ in range(2):
+            with pytest.raises(error, match="has format 2" if major == 2 else "lacks .*terms"):
+                vecdb.connect(place)
+
+
 @pytest.mark.parametrize("page", [0, 1])
 def test_a_zeroed_meta_page(filled: Path, page: int) -> None:
     with filled.open("r+b") as file:

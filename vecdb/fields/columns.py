@@ -1,7 +1,7 @@
 """Columns of declared fields: typed values of blocks of slots, so that filters need not decode rows.
 
-Only full blocks are stored: what comes after the last one is read from its rows, so that an insert of a row rewrites no
-block. A block keeps what deleted rows had; live bits tell. Lists have no columns. Stored: never change the forms.
+The last block grows by 128 slots at a time, so that not every insert of a row rewrites it: slots after those are read
+from their rows. A block keeps what deleted rows had; live bits tell. Lists have no columns. Stored: never change.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from vecdb.storage.view import PendingWrites, Records
 Mask: TypeAlias = NDArray[np.bool_]  # (BLOCK,)
 
 BLOCK: Final = 984  # slots: of 8 bytes each, with two bits for each, they fill two pages
+STEP: Final = 128  # slots by which the last block grows
 _BITS: Final = BLOCK // 8  # bytes
 _MAX_CHARACTERS: Final = 1 << 16  # of the different texts of a block; where they have more, they are in the rows alone
 
@@ -71,8 +72,14 @@ def has_column(kind: str) -> bool:
     return not kind.startswith("list[")
 
 
+def covered(slots: int) -> int:
+    """The slots that columns cover in a table of so many: those after them are in their rows alone."""
+    return slots // STEP * STEP
+
+
 def read_block(records: Records, table: int, field: int, kind: str, number: int) -> Block | None:
-    """A full block of a field; None where its values are in the rows alone. Raises CorruptionError."""
+    """A block of a field, null past the slots covered; None where its values are in the rows alone. Raises
+    CorruptionError."""
     payload = records.get(Space.COLUMNS, keys.column_block(table, field, number))
     try:
         if payload is None:
@@ -85,16 +92,17 @@ def read_block(records: Records, table: int, field: int, kind: str, number: int)
 def write_block(
     writes: PendingWrites, table: int, field: int, kind: str, number: int, values: Sequence[Scalar]
 ) -> None:
-    """A full block of a field."""
-    writes.put(Space.COLUMNS, keys.column_block(table, field, number), _encode(kind, values))
+    """A block of a field, by the values in the slots that are covered."""
+    padded = [*values, *[None] * (BLOCK - len(values))]
+    writes.put(Space.COLUMNS, keys.column_block(table, field, number), _encode(kind, padded))
 
 
 def read_values(records: Records, table: Table, field: int, slots: Iterable[int]) -> Iterator[Any]:
     """The values of a field in slots that have rows, ascending: from its column where that has them."""
     schema, kind = table.schema, table.schema.fields[field].type
-    full = table.state.slots // BLOCK if has_column(kind) else 0
-    for number, run in groupby(slots, lambda slot: slot // BLOCK):
-        block = read_block(records, schema.table, field, kind, number) if number < full else None
+    stop = covered(table.state.slots) if has_column(kind) else 0
+    for number, run in groupby(slots, lambda slot: slot // BLOCK if slot < stop else -1):
+        block = read_block(records, schema.table, field, kind, number) if number >= 0 else None
         if block is None:
             for slot in run:
                 values = existing_row(records, schema, slot).values

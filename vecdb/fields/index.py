@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from itertools import groupby
 from typing import Any, TypeAlias
 
 from vecdb.errors import CorruptionError
-from vecdb.fields.columns import BLOCK, has_column, read_block, read_values, write_block
+from vecdb.fields.columns import BLOCK, covered, has_column, read_block, read_values, write_block
 from vecdb.fields.encode import NULL, encode
 from vecdb.fields.live import change_live, read_live
 from vecdb.fields.postings import CHUNK, change_posting, write_posting
@@ -30,12 +31,13 @@ def change_rows(writes: PendingWrites, table: Table, old: Rows, new: Rows) -> No
     """
     schema = table.schema
     change_live(writes, schema.table, old.keys() - new.keys(), new.keys() - old.keys())
+    kept = old.keys() & new.keys()
     for field in schema.indexes:
-        before, after = _values_of(old, field), _values_of(new, field)
-        for slot in before.keys() & after.keys():
-            if before[slot] == after[slot]:
-                del before[slot], after[slot]
-        _change_terms(writes, table, field, before, after)
+        same = {slot for slot in kept if _value(old[slot], field) == _value(new[slot], field)}
+        kind = schema.fields[field].type
+        _change_terms(
+            writes, table, field, _terms_by_chunk(old, same, field, kind), _terms_by_chunk(new, same, field, kind)
+        )
     _change_columns(writes, table, old, new)
     _fill_columns(writes, table, new)
 
@@ -46,8 +48,8 @@ def build_index(writes: PendingWrites, table: Table, field: int, report: Callabl
     done = 0
     for chunk, run in groupby(read_live(writes, table).slots.tolist(), lambda slot: slot // CHUNK):
         slots = list(run)
-        values = zip(slots, read_values(writes, table, field, slots), strict=True)
-        for term, members in _terms_of(values, kind, chunk).items():
+        values = read_values(writes, table, field, slots)
+        for term, members in _terms_of(slots, values, kind, chunk).items():
             writes.put(Space.TERMS, keys.term(prefix, term, chunk), write_posting(members))
         done += len(slots)
         report(done)
@@ -63,32 +65,29 @@ def add_column(writes: PendingWrites, table: Table, field: int, values: Mapping[
     """The column of a field that was declared just now, null in all slots but those of `values`."""
     kind = table.schema.fields[field].type
     if has_column(kind):
-        for number in range(table.state.slots // BLOCK):
-            block = [values.get(slot) for slot in range(number * BLOCK, (number + 1) * BLOCK)]
-            write_block(writes, table.schema.table, field, kind, number, block)
+        stop = covered(table.state.slots)
+        for first in range(0, stop, BLOCK):
+            block = [values.get(slot) for slot in range(first, min(first + BLOCK, stop))]
+            write_block(writes, table.schema.table, field, kind, first // BLOCK, block)
 
 
-def _values_of(rows: Rows, field: int) -> dict[int, Any]:
-    return {slot: values[field] if field < len(values) else None for slot, values in rows.items()}
+def _value(values: Values, field: int) -> Any:
+    return values[field] if field < len(values) else None
 
 
 def _change_terms(
-    writes: PendingWrites, table: Table, field: int, before: Mapping[int, Any], after: Mapping[int, Any]
+    writes: PendingWrites, table: Table, field: int, gone: Mapping[int, Terms], come: Mapping[int, Terms]
 ) -> None:
-    kind, prefix = table.schema.fields[field].type, keys.terms_prefix(table.schema.table, field)
-    gone, come = dict(_by_chunk(before, kind)), dict(_by_chunk(after, kind))
+    prefix = keys.terms_prefix(table.schema.table, field)
     for chunk in gone.keys() | come.keys():
         removed, added = gone.get(chunk, {}), come.get(chunk, {})
         is_new = chunk * CHUNK >= table.state.slots
         for term in removed.keys() | added.keys():
             key = keys.term(prefix, term, chunk)
             payload = None if is_new else writes.get(Space.TERMS, key)
-            if payload is None:
-                if term in removed:
-                    name = table.schema.fields[field].name
-                    raise CorruptionError(f"table {table.schema.name!r}: the index of {name!r} lacks slots of rows")
-                writes.put(Space.TERMS, key, write_posting(added[term]))
-                continue
+            if payload is None and term in removed:
+                name = table.schema.fields[field].name
+                raise CorruptionError(f"table {table.schema.name!r}: the index of {name!r} lacks slots of rows")
             changed = change_posting(payload, removed.get(term, ()), added.get(term, ()))
             if changed is None:
                 writes.delete(Space.TERMS, key)
@@ -96,42 +95,49 @@ def _change_terms(
                 writes.put(Space.TERMS, key, changed)
 
 
-def _by_chunk(values: Mapping[int, Any], kind: str) -> Iterator[tuple[int, Terms]]:
-    """The terms of values by slot, for each chunk."""
-    for chunk, slots in groupby(sorted(values), lambda slot: slot // CHUNK):
-        yield chunk, _terms_of([(slot, values[slot]) for slot in slots], kind, chunk)
+def _terms_by_chunk(rows: Rows, without: Set[int], field: int, kind: str) -> dict[int, Terms]:
+    """The terms of rows but for some slots, for each chunk."""
+    slots = sorted(rows.keys() - without if without else rows)
+    chunks, start = {}, 0
+    while start < len(slots):
+        chunk = slots[start] // CHUNK
+        stop = bisect_left(slots, (chunk + 1) * CHUNK, start)
+        part = slots[start:stop]
+        values = [row[field] if field < len(row) else None for row in map(rows.__getitem__, part)]
+        chunks[chunk] = _terms_of(part, values, kind, chunk)
+        start = stop
+    return chunks
 
 
-def _terms_of(values: Iterable[tuple[int, Any]], kind: str, chunk: int) -> Terms:
+def _terms_of(slots: Iterable[int], values: Iterable[Any], kind: str, chunk: int) -> Terms:
     """The terms of values with their slots, ascending. A list has one for each different item, null one of its own."""
     first = chunk * CHUNK
     slots_of: defaultdict[Any, list[int]] = defaultdict(list)
     if has_column(kind):
-        for slot, value in values:
+        for slot, value in zip(slots, values, strict=True):
             slots_of[value].append(slot - first)
     else:
-        for slot, items in values:
+        for slot, items in zip(slots, values, strict=True):
             for item in (None,) if items is None else {*items}:
                 slots_of[item].append(slot - first)
     terms: Terms = {}
-    for value, slots in slots_of.items():
+    for value, members in slots_of.items():
         term = encode(value)
         if term == NULL and value is not None and not has_column(kind):
             continue  # NaN in a list: nothing equals it
         # Texts that are cut share terms, NaN and null do.
-        terms[term] = sorted({*terms[term], *slots}) if term in terms else slots
+        terms[term] = sorted({*terms[term], *members}) if term in terms else members
     return terms
 
 
 def _change_columns(writes: PendingWrites, table: Table, old: Rows, new: Rows) -> None:
-    """Rewrite the full blocks in which rows were replaced, for each field that changed."""
-    kept = sorted(slot for slot in old.keys() & new.keys() if slot < table.state.slots // BLOCK * BLOCK)
+    """Rewrite the blocks in which rows were replaced, for each field that changed."""
+    kept = sorted(slot for slot in old.keys() & new.keys() if slot < covered(table.state.slots))
     for number, run in groupby(kept, lambda slot: slot // BLOCK):
         slots = list(run)
-        before, after = {slot: old[slot] for slot in slots}, {slot: new[slot] for slot in slots}
         for field, declared in enumerate(table.schema.fields):
-            changed = _values_of(after, field)
-            if not has_column(declared.type) or changed == _values_of(before, field):
+            changed = {slot: _value(new[slot], field) for slot in slots}
+            if not has_column(declared.type) or all(_value(old[slot], field) == changed[slot] for slot in slots):
                 continue
             block = read_block(writes, table.schema.table, field, declared.type, number)
             if block is None:
@@ -143,18 +149,24 @@ def _change_columns(writes: PendingWrites, table: Table, old: Rows, new: Rows) -
 
 
 def _fill_columns(writes: PendingWrites, table: Table, new: Rows) -> None:
-    """Write the blocks that the new rows fill up."""
-    schema, before = table.schema, table.state.slots
-    after = max(before, max(new, default=-1) + 1)
-    for number in range(before // BLOCK, after // BLOCK):
-        rows = [
-            new[slot] if slot in new else _stored_values(writes, schema, slot)
-            for slot in range(number * BLOCK, (number + 1) * BLOCK)
-        ]
+    """Write the blocks that cover more slots with the new rows."""
+    schema, slots = table.schema, table.state.slots
+    before, after = covered(slots), covered(max(slots, max(new, default=-1) + 1))
+    for number in range(before // BLOCK, -(-after // BLOCK)) if after > before else ():
+        first, stop = number * BLOCK, min((number + 1) * BLOCK, after)
+        start = max(first, before)
+        rows = [new[slot] if slot in new else _stored_values(writes, schema, slot) for slot in range(start, stop)]
         for field, declared in enumerate(schema.fields):
-            if has_column(declared.type):
-                values = [row[field] if field < len(row) else None for row in rows]
-                write_block(writes, schema.table, field, declared.type, number, values)
+            if not has_column(declared.type):
+                continue
+            values: list[Any] = []
+            if start > first:
+                block = read_block(writes, schema.table, field, declared.type, number)
+                if block is None:
+                    continue  # it stays in the rows
+                values = block.scalars(declared.type)[: start - first]
+            values += [row[field] if field < len(row) else None for row in rows]
+            write_block(writes, schema.table, field, declared.type, number, values)
 
 
 def _stored_values(writes: PendingWrites, schema: Schema, slot: int) -> Values:

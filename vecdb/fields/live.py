@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from vecdb.errors import CorruptionError
-from vecdb.fields.postings import CHUNK
+from vecdb.fields.postings import CHUNK, change_bits
 from vecdb.fields.slots import SlotSet
 from vecdb.storage import keys
 from vecdb.storage.catalog import Table
@@ -33,11 +33,8 @@ def change_live(writes: PendingWrites, table: int, removed: Iterable[int], added
         for slot in slots:
             changes.setdefault(slot // CHUNK, ([], []))[place].append(slot % CHUNK)
     for block, (cleared, set_) in changes.items():
-        packed = np.frombuffer(_read_block(writes, table, block), np.uint8)
-        bits = np.unpackbits(packed, bitorder="little")
-        bits[cleared] = 0
-        bits[set_] = 1
-        writes.put(Space.LIVE, keys.block(table, ROWS_LIVE, block), np.packbits(bits, bitorder="little").tobytes())
+        bits = change_bits(_read_block(writes, table, block), cleared, set_)
+        writes.put(Space.LIVE, keys.block(table, ROWS_LIVE, block), bits)
 
 
 def _read_block(records: Records, table: int, block: int) -> bytes | memoryview:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from vecdb.fields.columns import BLOCK, has_column, read_block
+from vecdb.fields.columns import BLOCK, covered, has_column, read_block
 from vecdb.fields.encode import NULL, decode, is_cut
 from vecdb.fields.live import read_live
 from vecdb.fields.match import compile_match, fields_of
@@ -185,8 +185,8 @@ class _Lookup:
         """Records of terms that are read in about the time of reading the column."""
         if not has_column(self._table.schema.fields[field].type):
             return inf
-        blocks, rows = divmod(self._table.state.slots, BLOCK)
-        return _TERMS_FOR_A_COLUMN + _TERMS_FOR_A_BLOCK * blocks + rows
+        slots = self._table.state.slots
+        return _TERMS_FOR_A_COLUMN + _TERMS_FOR_A_BLOCK * slots // BLOCK + slots - covered(slots)
 
     # By column
 
@@ -196,10 +196,10 @@ class _Lookup:
         kinds = [table.schema.fields[position].type for position in positions]
         match = compile_match(condition, kinds)
         among = self._live if within is None else within
-        full = table.state.slots // BLOCK
-        found, read = np.zeros((2, full, BLOCK // 8), np.uint8)
+        stop = covered(table.state.slots)
+        found, read = np.zeros((2, -(-stop // BLOCK), BLOCK // 8), np.uint8)
         whole = True
-        for number in _blocks_of(among, full):
+        for number in _blocks_of(among, len(found)):
             blocks = [
                 read_block(self._records, table.schema.table, position, kind, number)
                 for position, kind in zip(positions, kinds, strict=True)
@@ -214,8 +214,9 @@ class _Lookup:
             self._note(f"column {field}")
         if not whole:
             self._note(_BY_ROWS)
-        rest = among - SlotSet.of_bits(read.reshape(-1))
-        return SlotSet.of_bits(found.reshape(-1)) & among | self._test_rows(condition, rest.slots.tolist())
+        by_column, looked_at = (SlotSet.of_bits(bits.reshape(-1)[: stop // 8]) for bits in (found, read))
+        rest = among - looked_at
+        return by_column & among | self._test_rows(condition, rest.slots.tolist())
 
     # By rows
 
@@ -247,10 +248,10 @@ class _Lookup:
         self.means[means] = None
 
 
-def _blocks_of(slots: SlotSet, full: int) -> list[int]:
-    """The full blocks of columns in which there are slots of the set."""
-    bits = slots.bits(full * BLOCK).reshape(-1)[: full * BLOCK // 8].reshape(full, BLOCK // 8)
-    numbers: list[int] = np.flatnonzero(bits.any(axis=1)).tolist()
+def _blocks_of(slots: SlotSet, blocks: int) -> list[int]:
+    """The blocks of columns, the first so many, in which there are slots of the set."""
+    bits = slots.bits(blocks * BLOCK).reshape(-1)[: blocks * BLOCK // 8]
+    numbers: list[int] = np.flatnonzero(bits.reshape(blocks, BLOCK // 8).any(axis=1)).tolist()
     return numbers
 
 

@@ -36,13 +36,30 @@ def write_posting(slots: Sequence[int]) -> bytes:
     return _AS_BITS + np.packbits(members, bitorder="little").tobytes()
 
 
-def change_posting(payload: Payload | None, removed: Collection[int], added: Collection[int]) -> bytes | None:
+def change_posting(payload: Payload | None, removed: Collection[int], added: Sequence[int]) -> bytes | None:
     """The posting after slots of the chunk were removed and others added; None where none is left."""
-    members = np.zeros(CHUNK, np.bool_) if payload is None else _read(payload)
-    members[list(removed)] = False
-    members[list(added)] = True
-    slots = np.flatnonzero(members).tolist()
+    if payload is not None and _form(payload) == _BITS:
+        changed = change_bits(payload[1:], removed, added)
+        if not removed or 2 * int.from_bytes(changed, "little").bit_count() >= LIVE_BYTES:
+            return _AS_BITS + changed
+        slots: list[int] = np.flatnonzero(_read(_AS_BITS + changed)).tolist()
+    else:
+        slots = [] if payload is None else _join([payload[1:]], [0]).tolist()
+        if removed or (slots and added and added[0] <= slots[-1]):
+            slots = sorted(({*slots} - {*removed}) | {*added})
+        else:
+            slots.extend(added)
     return write_posting(slots) if slots else None
+
+
+def change_bits(bits: Payload, cleared: Iterable[int], set_: Iterable[int]) -> bytes:
+    """Packed bits after some were cleared and then others set."""
+    changed = bytearray(bits)
+    for place in cleared:
+        changed[place >> 3] &= ~(1 << (place & 7))
+    for place in set_:
+        changed[place >> 3] |= 1 << (place & 7)
+    return bytes(changed)
 
 
 def gather(postings: Iterable[tuple[int, Payload]], slots: int) -> SlotSet:
@@ -72,10 +89,12 @@ def gather(postings: Iterable[tuple[int, Payload]], slots: int) -> SlotSet:
 
 
 def _to_bits(listed: Slots, bitmaps: Iterable[tuple[int, Payload]], size: int) -> Bits:
-    bits = SlotSet.of_slots(_ascending(listed)).bits(8 * size)
+    members = np.zeros(8 * size, np.bool_)
+    members[listed] = True
+    bits = np.packbits(members, bitorder="little")
     for chunk, payload in bitmaps:
-        bits[chunk] |= np.frombuffer(payload, np.uint8, offset=1)
-    return bits.reshape(-1)
+        bits[chunk * LIVE_BYTES : (chunk + 1) * LIVE_BYTES] |= np.frombuffer(payload, np.uint8, offset=1)
+    return bits
 
 
 def _to_list(listed: Slots, bitmaps: Iterable[tuple[int, Payload]]) -> Slots:

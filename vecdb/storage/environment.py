@@ -117,14 +117,15 @@ class Environment:
                 self._lmdb.reader_check()
             with self._lmdb.begin() as transaction:
                 found = {bytes(name) for name, _ in transaction.cursor()}
+            if Space.HEADER.value not in found:
+                raise NotAVecdbError(f"{self.path} is an LMDB file, but not a vecdb database; it was left as it is")
             self._spaces.update(
                 (space, self._lmdb.open_db(space.value, create=False)) for space in Space if space.value in found
             )
-            if len(self._spaces) < len(Space):
-                if Space.HEADER in self._spaces:  # an older format had fewer sub-databases
-                    with self.read() as reader:
-                        read_header(reader, self.path)
-                raise NotAVecdbError(f"{self.path} is an LMDB file, but not a vecdb database; it was left as it is")
+            if missing := [space.value.decode() for space in Space if space not in self._spaces]:
+                with self.read() as reader:
+                    read_header(reader, self.path)  # refuses older formats, which had fewer
+                raise CorruptionError(f"{self.path} lacks the sub-databases {', '.join(missing)}")
         except lmdb.Error as error:
             self._lmdb.close()
             raise self._open_error(error) from error

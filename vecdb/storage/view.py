@@ -29,14 +29,15 @@ class PendingWrites(Records):
     """The writes of a transaction, over the records it began from.
 
     They stay here until the commit, so that LMDB sees one short write transaction: a full map can grow and have
-    them written again, a savepoint is a length of the undo list, and no lock of the engine is held meanwhile.
+    them written again, a savepoint is what its writes replaced, and no lock of the engine is held meanwhile.
     """
 
-    __slots__ = ("_base", "_undo", "changes")
+    __slots__ = ("_base", "_replaced", "changes")
 
     def __init__(self, base: Records) -> None:
         self._base = base
-        self._undo: list[tuple[Space, bytes, bool, bytes | None]] | None = None  # kept from the first mark on
+        # Of each savepoint what was there before it: the change to a key, None where it had none.
+        self._replaced: list[dict[tuple[Space, bytes], tuple[bytes | None] | None]] = []
         self.changes: Changes = {space: {} for space in Space}
 
     @classmethod
@@ -72,8 +73,10 @@ class PendingWrites(Records):
     def put_all(self, space: Space, payloads: Mapping[bytes, bytes | None]) -> None:
         """Put payloads by key; None deletes a record."""
         changed = self.changes[space]
-        if self._undo is not None:
-            self._undo.extend([(space, key, key in changed, changed.get(key)) for key in payloads])
+        if self._replaced:
+            replaced = self._replaced[-1]
+            for key in payloads:
+                replaced.setdefault((space, key), (changed[key],) if key in changed else None)
         changed.update(payloads)
 
     def delete(self, space: Space, key: bytes) -> None:
@@ -81,18 +84,18 @@ class PendingWrites(Records):
 
     def mark(self) -> int:
         """The present state, for `roll_back`."""
-        if self._undo is None:
-            self._undo = []
-        return len(self._undo)
+        self._replaced.append({})
+        return len(self._replaced) - 1
 
     def roll_back(self, mark: int) -> None:
         """Undo what was written since `mark`."""
-        while self._undo is not None and len(self._undo) > mark:
-            space, key, was_changed, value = self._undo.pop()
-            if was_changed:
-                self.changes[space][key] = value
-            else:
-                self.changes[space].pop(key, None)  # an interrupt may have come before it was set
+        while len(self._replaced) > mark:
+            for (space, key), before in self._replaced[-1].items():
+                if before is not None:
+                    self.changes[space][key] = before[0]
+                else:
+                    self.changes[space].pop(key, None)  # an interrupt may have come before it was set
+            self._replaced.pop()
 
 
 class _Nothing(Records):
