@@ -88,6 +88,8 @@ def test_an_index_made_later_is_the_same_as_one_made_first(tmp_path: Path) -> No
         ("lang IS NOT NULL AND NOT lang LIKE 'e%'", "index lang"),
         ("key LIKE 'key 190%'", "index key"),
         ("key > 'key 2'", "column key"),  # too many terms
+        ("key > 'key 2' AND key <= 'key 2001'", "index key"),
+        ("key > 'key 2' AND lang = 'en' AND key < 'key 5'", "index lang, column key"),
         ("key LIKE '%77%'", "column key"),
         ("tags CONTAINS 'c'", "index tags"),
         ("NOT tags CONTAINS 'b'", "index tags"),
