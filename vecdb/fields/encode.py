@@ -39,7 +39,7 @@ _DAY: Final = (24 * 60 - 1) * 60 * 10**6  # microseconds of the widest offset fr
 
 
 def encode(value: Scalar) -> bytes:
-    """The term of a value; NaN has that of null. Ints are of 64 bits; bytes have no term."""
+    """The term of a value of a declared field; NaN has that of null."""
     if isinstance(value, str):
         text = value.encode()
         cut = len(text) > MAX_TEXT_BYTES
@@ -53,8 +53,9 @@ def encode(value: Scalar) -> bytes:
     if isinstance(value, datetime):
         microseconds, aware = to_microseconds(value)
         return _INT64.pack(AWARE if aware else NAIVE, microseconds + _SIGN)
-    assert value is None, f"{type(value).__name__} is no type of a declared field"
-    return NULL
+    if value is None:
+        return NULL
+    raise CorruptionError(f"a declared field has a value of {type(value).__name__}")
 
 
 def decode(term: bytes) -> Scalar:

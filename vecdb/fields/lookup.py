@@ -62,7 +62,7 @@ class _Lookup:
         self.means: dict[str, None] = {}
         self._records = records
         self._table = table
-        self._positions = {field.name: position for position, field in enumerate(table.schema.fields)}
+        self._positions = table.schema.positions
 
     @cached_property
     def _live(self) -> SlotSet:
@@ -238,6 +238,8 @@ class _Lookup:
     # By rows
 
     def _by_rows(self, filter: Filter, within: SlotSet | None) -> SlotSet:
+        if within is not None and not len(within):
+            return within
         self._note(_BY_ROWS)
         return self._test_rows(filter, None if within is None else within.slots.tolist())
 
