@@ -150,7 +150,7 @@ class Table:
     def count(self, where: object = None, params: object = None) -> int:
         """How many rows there are, or how many match a filter: SQL text with its `params`, an expression of
         `vecdb.col`, or a dict. Raises FilterError or LimitError."""
-        tree = None if where is None else read_filter(where, params)
+        tree = None if where is None and params is None else read_filter(where, params)
         with self._database._view() as view:
             table = self._resolve(view)
             if tree is None:

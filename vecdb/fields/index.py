@@ -17,7 +17,7 @@ from vecdb.fields.schema import Values
 from vecdb.storage import keys
 from vecdb.storage.catalog import Schema, Table
 from vecdb.storage.keys import Space
-from vecdb.storage.rows import read_row
+from vecdb.storage.rows import decode_row
 from vecdb.storage.view import PendingWrites
 
 Rows: TypeAlias = Mapping[int, Values]  # declared values of rows, by slot
@@ -169,5 +169,5 @@ def _fill_columns(writes: PendingWrites, table: Table, new: Rows) -> None:
 
 def _stored_values(writes: PendingWrites, schema: Schema, slot: int) -> Values:
     """The declared values of the row in a slot; all null where there is none."""
-    row = read_row(writes, schema, slot)
-    return [] if row is None else row.values
+    payload = writes.get(Space.ROWS, keys.row(schema.table, slot))
+    return [] if payload is None else decode_row(payload, schema, slot).values
