@@ -14,8 +14,10 @@ from tests.fields.random_tables import FIELDS, random_row
 from tests.fields.test_lookup import assert_found_all
 from tests.oracles.invariants import check_database
 from vecdb.fields.columns import BLOCK, STEP
+from vecdb.fields.encode import encode
 from vecdb.filters.check import check_filter
 from vecdb.filters.read import read_filter
+from vecdb.storage import keys
 from vecdb.storage.keys import Space
 
 ROWS = 20_000  # of more than two chunks
@@ -88,6 +90,8 @@ def test_an_index_made_later_is_the_same_as_one_made_first(tmp_path: Path) -> No
         ("lang IS NOT NULL AND NOT lang LIKE 'e%'", "index lang"),
         ("key LIKE 'key 190%'", "index key"),
         ("key > 'key 2'", "column key"),  # too many terms
+        ("key > 'key 2' AND key <= 'key 2001'", "index key"),
+        ("key > 'key 2' AND lang = 'en' AND key < 'key 5'", "index lang, column key"),
         ("key LIKE '%77%'", "column key"),
         ("tags CONTAINS 'c'", "index tags"),
         ("NOT tags CONTAINS 'b'", "index tags"),
@@ -220,3 +224,22 @@ def test_long_texts_are_left_in_the_rows(db: vecdb.Database) -> None:
     assert table.count("text = 'short'") == 1
     with db._view() as view:
         assert sum(len(payload) for _, payload in view.records.scan(Space.COLUMNS, b"")) < 4 * BLOCK
+
+
+def test_damaged_terms_are_named(db: vecdb.Database, large: vecdb.Table) -> None:
+    prefix = keys.terms_prefix(1, list(DECLARED).index("lang"))
+    for key, payload, where in [
+        (keys.term(prefix, b"\x06\xff\x00\x00", 0), b"\x00\x01\x00", "lang LIKE '%x%'"),
+        (keys.term(prefix, encode("en"), 9), b"\x00\x01\x00", "lang = 'en'"),
+        (keys.term(prefix, encode("en"), 0), b"\x07", "lang = 'en'"),
+    ]:
+        with pytest.raises(vecdb.CorruptionError, match="index"), db.transaction():
+            writer = db._transactions.writer
+            assert writer is not None
+            writer.records.put(Space.TERMS, key, payload)
+            large.count(where)
+    with pytest.raises(vecdb.CorruptionError, match="index of 'lang'"), db.transaction():
+        writer = db._transactions.writer
+        assert writer is not None
+        writer.records.delete(Space.TERMS, keys.term(prefix, encode("fr"), 0))
+        large.delete(1)

@@ -34,7 +34,7 @@ def test_random_filters_on_random_tables(seed: int, tmp_path: Path, monkeypatch:
     monkeypatch.setattr("vecdb.fields.columns._MAX_CHARACTERS", random.choice([300, 10_000]))
     monkeypatch.setattr("vecdb.fields.lookup._FEW", random.choice([0, 2, 16]))
     if random.random() < 0.5:
-        for name in ("_TERMS_FOR_A_COLUMN", "_TERMS_FOR_A_BLOCK"):
+        for name in ("_TERMS_FOR_A_COLUMN", "_TERMS_FOR_A_BLOCK", "_TERMS_FOR_A_BLOCK_OF_TEXTS"):
             monkeypatch.setattr(f"vecdb.fields.lookup.{name}", 0)
     path = tmp_path / "random.vecdb"
     db = vecdb.connect(path, durability="normal")

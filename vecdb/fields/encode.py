@@ -7,10 +7,12 @@ begin alike share a term, which sorts right after the short text that they begin
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from math import isnan
 from typing import Final
 
+from vecdb.errors import CorruptionError
 from vecdb.filters.values import Scalar
 
 NULL: Final = b"\x00"
@@ -33,10 +35,11 @@ _SIGN: Final = 2**63
 _ALL: Final = 2**64 - 1
 _EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_DAY: Final = (24 * 60 - 1) * 60 * 10**6  # microseconds of the widest offset from UTC
 
 
 def encode(value: Scalar) -> bytes:
-    """The term of a value; NaN has that of null. Ints are of 64 bits; bytes have no term."""
+    """The term of a value of a declared field; NaN has that of null."""
     if isinstance(value, str):
         text = value.encode()
         cut = len(text) > MAX_TEXT_BYTES
@@ -50,8 +53,9 @@ def encode(value: Scalar) -> bytes:
     if isinstance(value, datetime):
         microseconds, aware = to_microseconds(value)
         return _INT64.pack(AWARE if aware else NAIVE, microseconds + _SIGN)
-    assert value is None, f"{type(value).__name__} is no type of a declared field"
-    return NULL
+    if value is None:
+        return NULL
+    raise CorruptionError(f"a declared field has a value of {type(value).__name__}")
 
 
 def decode(term: bytes) -> Scalar:
@@ -90,14 +94,13 @@ def to_microseconds(value: datetime) -> tuple[int, bool]:
 
 
 def from_microseconds(microseconds: int, *, aware: bool) -> datetime:
-    if not aware:
-        return _EPOCH + microseconds * _MICROSECOND
-    for zone in (timezone.utc, timezone(timedelta(hours=23, minutes=59)), timezone(-timedelta(hours=23, minutes=59))):
-        try:
-            return (_EPOCH + (microseconds * _MICROSECOND + zone.utcoffset(None))).replace(tzinfo=zone)
-        except OverflowError:
-            continue
-    raise ValueError(f"no datetime is {microseconds} microseconds from 1970")
+    """The datetime, in UTC where it is aware, or in a zone in which the year is 1 to 9999. Raises CorruptionError."""
+    offsets = (0, _DAY, -_DAY) if aware else (0,)
+    for offset in offsets:
+        with suppress(OverflowError):
+            local = _EPOCH + (microseconds + offset) * _MICROSECOND
+            return local.replace(tzinfo=timezone(offset * _MICROSECOND)) if aware else local
+    raise CorruptionError(f"a stored datetime is {microseconds} microseconds from 1970, beyond the years 1 to 9999")
 
 
 def _encode_float(value: float) -> bytes:

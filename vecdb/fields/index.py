@@ -17,7 +17,7 @@ from vecdb.fields.schema import Values
 from vecdb.storage import keys
 from vecdb.storage.catalog import Schema, Table
 from vecdb.storage.keys import Space
-from vecdb.storage.rows import read_row
+from vecdb.storage.rows import decode_row
 from vecdb.storage.view import PendingWrites
 
 Rows: TypeAlias = Mapping[int, Values]  # declared values of rows, by slot
@@ -34,10 +34,8 @@ def change_rows(writes: PendingWrites, table: Table, old: Rows, new: Rows) -> No
     kept = old.keys() & new.keys()
     for field in schema.indexes:
         same = {slot for slot in kept if _value(old[slot], field) == _value(new[slot], field)}
-        kind = schema.fields[field].type
-        _change_terms(
-            writes, table, field, _terms_by_chunk(old, same, field, kind), _terms_by_chunk(new, same, field, kind)
-        )
+        gone, come = (_terms_by_chunk(schema, field, rows, same) for rows in (old, new))
+        _change_terms(writes, table, field, gone, come)
     _change_columns(writes, table, old, new)
     _fill_columns(writes, table, new)
 
@@ -45,9 +43,9 @@ def change_rows(writes: PendingWrites, table: Table, old: Rows, new: Rows) -> No
 def build_index(writes: PendingWrites, table: Table, field: int, report: Callable[[int], None]) -> None:
     """The terms of a field of every row, a chunk of slots at a time; `report` is told of the rows done."""
     kind, prefix = table.schema.fields[field].type, keys.terms_prefix(table.schema.table, field)
-    done = 0
-    for chunk, run in groupby(read_live(writes, table).slots.tolist(), lambda slot: slot // CHUNK):
-        slots = list(run)
+    live, done = read_live(writes, table).slots, 0
+    for chunk in range(-(-table.state.slots // CHUNK)):
+        slots = live[slice(*live.searchsorted([chunk * CHUNK, (chunk + 1) * CHUNK]))].tolist()
         values = read_values(writes, table, field, slots)
         for term, members in _terms_of(slots, values, kind, chunk).items():
             writes.put(Space.TERMS, keys.term(prefix, term, chunk), write_posting(members))
@@ -95,8 +93,8 @@ def _change_terms(
                 writes.put(Space.TERMS, key, changed)
 
 
-def _terms_by_chunk(rows: Rows, without: Set[int], field: int, kind: str) -> dict[int, Terms]:
-    """The terms of rows but for some slots, for each chunk."""
+def _terms_by_chunk(schema: Schema, field: int, rows: Rows, without: Set[int]) -> dict[int, Terms]:
+    """The terms of a field of rows, but for those in some slots, for each chunk."""
     slots = sorted(rows.keys() - without if without else rows)
     chunks, start = {}, 0
     while start < len(slots):
@@ -104,7 +102,7 @@ def _terms_by_chunk(rows: Rows, without: Set[int], field: int, kind: str) -> dic
         stop = bisect_left(slots, (chunk + 1) * CHUNK, start)
         part = slots[start:stop]
         values = [row[field] if field < len(row) else None for row in map(rows.__getitem__, part)]
-        chunks[chunk] = _terms_of(part, values, kind, chunk)
+        chunks[chunk] = _terms_of(part, values, schema.fields[field].type, chunk)
         start = stop
     return chunks
 
@@ -171,5 +169,5 @@ def _fill_columns(writes: PendingWrites, table: Table, new: Rows) -> None:
 
 def _stored_values(writes: PendingWrites, schema: Schema, slot: int) -> Values:
     """The declared values of the row in a slot; all null where there is none."""
-    row = read_row(writes, schema, slot)
-    return [] if row is None else row.values
+    payload = writes.get(Space.ROWS, keys.row(schema.table, slot))
+    return [] if payload is None else decode_row(payload, schema, slot).values

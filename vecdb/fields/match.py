@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from vecdb.fields.columns import Block, Mask
 from vecdb.fields.encode import to_microseconds
-from vecdb.filters.evaluate import compile_filter
-from vecdb.filters.tree import Comparison, Contains, Field, Filter, In, IsNull, Like
+from vecdb.filters.like import matcher
+from vecdb.filters.tree import Comparison, Contains, Field, Filter, In, IsNull, Like, Value
 from vecdb.filters.values import OPERATORS, Scalar
 
 Match: TypeAlias = Callable[[list[Block]], Mask]  # the blocks of the condition's fields, in the order of `fields_of`
@@ -72,15 +72,26 @@ def _objects(block: Block, kind: str) -> NDArray[Any]:
 
 def _match_texts(condition: Filter) -> Match:
     """By the different texts of a block."""
-    (field,), test = fields_of(condition), compile_filter(condition)
-    name = field.path[0]
+    test = _test_of_text(condition)
 
     def match(blocks: list[Block]) -> Mask:
-        texts = blocks[0].texts or ()
-        found: Mask = np.array([False, *(test({name: text}) is True for text in texts)])[blocks[0].values]
+        found: Mask = np.array([False, *map(test, blocks[0].texts or ())])[blocks[0].values]
         return found
 
     return match
+
+
+def _test_of_text(condition: Filter) -> Callable[[str], bool]:
+    if isinstance(condition, Like):
+        matches, negated = matcher(condition.pattern, condition.ignore_case), condition.negated
+        return lambda text: matches(text) is not negated
+    if isinstance(condition, In):
+        members, negated = frozenset(condition.values), condition.negated
+        return lambda text: (text in members) is not negated
+    assert isinstance(condition, Comparison)
+    assert isinstance(condition.operand, Value)
+    compare, operand = OPERATORS[condition.operator], condition.operand.value
+    return lambda text: compare(text, operand)
 
 
 def _match_numbers(operands: Collection[Scalar], test: Callable[[NDArray[Any]], Mask]) -> Match:

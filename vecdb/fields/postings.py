@@ -6,7 +6,7 @@ smaller; an empty one is not stored.
 
 from __future__ import annotations
 
-from array import array
+import struct
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, TypeAlias
 
@@ -30,7 +30,7 @@ _LISTED_BYTES: Final = 8  # that a slot takes in the list of a SlotSet
 def write_posting(slots: Sequence[int]) -> bytes:
     """The posting of slots of a chunk, counted from its first one, ascending."""
     if 2 * len(slots) < LIVE_BYTES:
-        return _AS_LIST + array("H", slots).tobytes()
+        return _AS_LIST + struct.pack(f"<{len(slots)}H", *slots)
     members = np.zeros(CHUNK, np.bool_)
     members[slots] = True
     return _AS_BITS + np.packbits(members, bitorder="little").tobytes()
@@ -111,8 +111,6 @@ def _join(lists: Sequence[Payload], chunks: Sequence[int]) -> Slots:
     within = np.frombuffer(b"".join(lists), "<u2").astype(np.int64)
     if len(within) and within.max() >= CHUNK:
         raise CorruptionError(f"an index names slot {within.max()} of a chunk, which has {CHUNK}")
-    if chunks and chunks[0] == chunks[-1] == 0 and len(chunks) == 1:
-        return within
     return within + np.repeat(np.array(chunks, np.int64) * CHUNK, [len(part) // 2 for part in lists])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
-from itertools import pairwise, zip_longest
+from itertools import zip_longest
 from types import GenericAlias, NoneType
 from typing import Any, Final, get_args, get_origin
 
@@ -36,11 +36,10 @@ def choose_indexes(declared: Sequence[Field], names: Collection[str]) -> tuple[i
     """The positions of the fields to index, ascending. Raises FieldError."""
     if isinstance(names, str) or not isinstance(names, Collection):
         raise FieldError(f"indexes is a list of names of fields, not {names!r}")
-    positions = sorted(find_field(declared, name) for name in names)
-    for position, other in pairwise(positions):
-        if position == other:
-            raise FieldError(f"indexes names {declared[position].name!r} twice")
-    return tuple(positions)
+    positions = [find_field(declared, name) for name in names]
+    if len(set(positions)) < len(positions):
+        raise FieldError(f"indexes names a field twice: {list(names)}")
+    return tuple(sorted(positions))
 
 
 def find_field(declared: Sequence[Field], name: object) -> int:

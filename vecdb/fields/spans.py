@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from vecdb.fields.encode import AWARE, MAX_TEXT_BYTES, NAIVE, NULL, begin_text, encode, is_cut
 from vecdb.filters.like import ESCAPE, matcher
-from vecdb.filters.tree import Comparison, Contains, Field, Filter, In, IsNull, Like, Value
+from vecdb.filters.tree import And, Comparison, Contains, Field, Filter, In, IsNull, Like, Value
 from vecdb.filters.values import Operator, Scalar
 
 # Follows a term, and the chunk after it, in no key: so a term's own span ends there. No text has a byte 255 but for the
@@ -24,7 +24,11 @@ class Spans(NamedTuple):
 
 
 def spans_of(condition: Filter) -> Spans:
-    """The terms of a condition that is not negated, on one declared field: those for which it is true."""
+    """The terms for which a condition is true that is not negated, on one declared field, or an AND of its ranges."""
+    if isinstance(condition, And):
+        parts = [spans_of(term) for term in condition.terms]
+        starts, stops = zip(*(span for part in parts for span in part.spans), strict=True)
+        return Spans([(max(starts), min(stops))], doubtful=frozenset().union(*(part.doubtful for part in parts)))
     if isinstance(condition, Like):
         return _spans_of_like(condition)
     if isinstance(condition, IsNull):
@@ -36,6 +40,16 @@ def spans_of(condition: Filter) -> Spans:
     assert isinstance(condition, Comparison)
     assert isinstance(condition.operand, Value)
     return _spans_of_comparison(condition.operator, condition.operand.value)
+
+
+def range_of(condition: Filter) -> Field | None:
+    """The field of which a condition is a range, open at one end, or an AND of such."""
+    if isinstance(condition, And):
+        fields = {range_of(term) for term in condition.terms}
+        return fields.pop() if len(fields) == 1 else None
+    if isinstance(condition, Comparison) and isinstance(condition.operand, Value):
+        return condition.field if condition.operator in ("<", "<=", ">", ">=") else None
+    return None
 
 
 def span_of_other_kind(condition: Filter) -> tuple[bytes, bytes] | None:

@@ -50,6 +50,11 @@ class Schema:
         return tuple(field.name for field in self.fields)
 
     @cached_property
+    def positions(self) -> dict[str, int]:
+        """Where the fields stand, by name."""
+        return {field.name: position for position, field in enumerate(self.fields)}
+
+    @cached_property
     def field_types(self) -> dict[str, str]:
         return {field.name: field.type for field in self.fields}
 
