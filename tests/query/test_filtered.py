@@ -113,12 +113,17 @@ def test_exact_compares_every_row_that_matches(filled: Filled) -> None:
             assert (hits.plan.strategy, hits.plan.compared) == ("scan", mask.sum())
 
 
-@pytest.mark.parametrize("k", [1, 50, 700, ROWS])
+@pytest.mark.parametrize("k", [1, 50, 700, ROWS, 10**9, 2**70])
 def test_k_rows_come_where_k_match(filled: Filled, k: int) -> None:
     for where, mask, _, _ in cases(filled):
         hits = filled.table.search(filled.queries[0], k, where=where, fields=False)
         assert len(set(hits.ids)) == len(hits.ids) == min(k, mask.sum())
         assert mask[np.array(hits.ids, np.intp)].all()
+
+
+def test_where_every_match_is_to_be_measured_it_is_by_a_scan(filled: Filled) -> None:
+    assert filled.table.explain(K, where="share < 10").strategy == "codes"
+    assert filled.table.explain(400, where="share < 10").strategy == "scan"
 
 
 def test_a_batch_finds_what_single_searches_find(filled: Filled) -> None:

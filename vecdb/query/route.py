@@ -46,6 +46,7 @@ def choose_route(version: ColumnVersion, k: int, ef: int | None, exact: bool, ma
     """The fastest that finds what there is; `matching` rows pass the filter, None where there is none."""
     live = version.state.live
     found = live if matching is None else matching
+    k = min(k, found)
     beam = max(DEFAULT_EF if ef is None else ef, k)
     scan = Route("scan", None, found)
     if exact or not version.state.linked:
@@ -59,7 +60,8 @@ def choose_route(version: ColumnVersion, k: int, ef: int | None, exact: bool, ma
     looks = min(degree / (found / max(live, 1)), degree * degree)
     walked = int(_WALKED_PER_EF * beam * (degree + looks / _LOOKS_PER_DISTANCE))
     if found <= walked:
-        return Route("codes", max(beam, 4 * k), found) if _has_codes(version) else scan
+        measured = max(beam, 4 * k)
+        return Route("codes", measured, found) if _has_codes(version) and measured < found else scan
     sure = found <= _SURE * _WIDER * walked
     return Route("graph", beam, min(walked, found), 0 if sure else _WIDER * beam)
 
