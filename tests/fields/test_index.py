@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -121,6 +121,33 @@ def test_filters_of_every_notation_are_counted(large: vecdb.Table) -> None:
     assert large.count("1 = 2") == 0
     with pytest.raises(vecdb.FilterError, match="year is int"):
         large.count("year = 'x'")
+
+
+class Repeating(tzinfo):
+    """A zone in the hour that it repeats when summer ends."""
+
+    def utcoffset(self, when: datetime | None) -> timedelta:
+        return timedelta(hours=1 if when is not None and when.fold else 2)
+
+    def dst(self, when: datetime | None) -> None:
+        return None
+
+    def tzname(self, when: datetime | None) -> None:
+        return None
+
+
+def test_the_two_times_of_a_repeated_hour_are_two_terms(db: vecdb.Database) -> None:
+    """Python takes them for equal where they are of the same zone."""
+    table = db.create_table("t", fields={"at": datetime, "all": list[datetime]}, indexes=["at", "all"])
+    zone = Repeating()
+    times = [datetime(2024, 10, 27, 2, 30, tzinfo=zone, fold=fold) for fold in (0, 1)]
+    table.insert([0, 1], None, [{"at": time, "all": times} for time in times])
+    for number, hour in enumerate((0, 1)):
+        utc = datetime(2024, 10, 27, hour, 30, tzinfo=timezone.utc)
+        assert [row.id for row in table.scan(where=vecdb.col("at") == utc)] == [number]
+        assert table.count(vecdb.col("all").contains(utc)) == 2
+    table.delete([0, 1])
+    check_database(db)
 
 
 def test_a_transaction_finds_its_own_rows_and_leaves_none_when_it_is_rolled_back(db: vecdb.Database) -> None:

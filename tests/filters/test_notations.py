@@ -17,6 +17,7 @@ import vecdb
 from vecdb import FilterError, LimitError, col
 from vecdb.filters.read import read_filter
 from vecdb.filters.tree import FALSE, NULL, TRUE, Filter
+from vecdb.options import MAX_FILTER_TERMS
 
 x: Any = col("x")
 y: Any = col("y")
@@ -226,12 +227,24 @@ def test_a_dict_in_itself_passes_a_limit() -> None:
             read_filter(recursive)
 
 
+def test_too_long_a_dict_is_not_read_to_its_end() -> None:
+    conditions: list[Any] = [{"a": number} for number in range(MAX_FILTER_TERMS + 1)]
+    for where in (
+        {"$or": [*conditions, "no filter"]},
+        {"$and": [*conditions, "no filter"]},
+        {**{str(number): 1 for number in range(MAX_FILTER_TERMS + 1)}, "$no": "operator"},
+    ):
+        with pytest.raises(LimitError, match=f"{MAX_FILTER_TERMS + 1} conditions"):
+            read_filter(where)
+
+
 def test_sqlglot_is_imported_with_the_first_text() -> None:
     code = """
 import sys, vecdb
 from vecdb.filters.check import check_filter
 from vecdb.filters.evaluate import matches
 from vecdb.filters.read import read_filter
+from vecdb.options import MAX_FILTER_TERMS
 assert matches(check_filter(read_filter(vecdb.col("x") == 1), {"x": "int"}), {"x": 1})
 assert matches(read_filter({"x": 1}), {"x": 1})
 assert "sqlglot" not in sys.modules

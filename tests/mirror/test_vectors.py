@@ -144,3 +144,25 @@ def test_first_answers_do_not_wait_for_kernels_which_then_take_over(path: Path, 
     command = [sys.executable, "-c", FIRST_ANSWERS, str(path), str(queries)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=120)
     assert done.stdout.strip() == str([nearest(matrix, query, "cosine", 5) for query in matrix[:6]])
+
+
+FORKED = """
+import os, signal, sys, numpy as np, vecdb
+def ask(times):
+    with vecdb.connect(sys.argv[1]) as db:
+        for _ in range(times):
+            db.table("t").search(np.ones(16))
+ask(2)
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    from vecdb.index import graph
+    graph.load_kernels()
+    ask(2)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_process_forked_while_kernels_load_can_use_them(path: Path, matrix: np.ndarray) -> None:
+    subprocess.run([sys.executable, "-c", FORKED, str(path)], check=True, timeout=120)

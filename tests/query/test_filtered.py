@@ -13,7 +13,6 @@ import pytest
 
 import vecdb
 from tests.oracles.brute_force import nearest, recall
-from vecdb.query import route
 
 ROWS, DIM = 12_000, 24
 K = 10
@@ -76,17 +75,6 @@ def cases(filled: Filled) -> list[tuple[str, np.ndarray, str, float]]:
     ]
 
 
-def test_a_walk_is_wider_where_little_near_matches_and_much_elsewhere(
-    filled: Filled, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(route, "_SURE", 0)
-    far = ~np.isin(filled.part, [0, 1])
-    queries = filled.vectors[np.flatnonzero(~far)[:40]]
-    hits = [filled.table.search(query, K, where="part NOT IN (0, 1)", ef=96) for query in queries]
-    assert {hit.plan.strategy for hit in hits} == {"graph"}
-    assert recall([hit.ids for hit in hits], [filled.right(far, query) for query in queries]) >= 0.85
-
-
 def test_each_route_is_chosen_where_it_pays_and_finds_what_there_is(filled: Filled) -> None:
     for where, mask, strategy, floor in cases(filled):
         if mask.any():
@@ -113,12 +101,17 @@ def test_exact_compares_every_row_that_matches(filled: Filled) -> None:
             assert (hits.plan.strategy, hits.plan.compared) == ("scan", mask.sum())
 
 
-@pytest.mark.parametrize("k", [1, 50, 700, ROWS])
+@pytest.mark.parametrize("k", [1, 50, 700, ROWS, 10**9, 2**70])
 def test_k_rows_come_where_k_match(filled: Filled, k: int) -> None:
     for where, mask, _, _ in cases(filled):
         hits = filled.table.search(filled.queries[0], k, where=where, fields=False)
         assert len(set(hits.ids)) == len(hits.ids) == min(k, mask.sum())
         assert mask[np.array(hits.ids, np.intp)].all()
+
+
+def test_where_every_match_is_to_be_measured_it_is_by_a_scan(filled: Filled) -> None:
+    assert filled.table.explain(K, where="share < 10").strategy == "codes"
+    assert filled.table.explain(400, where="share < 10").strategy == "scan"
 
 
 def test_a_batch_finds_what_single_searches_find(filled: Filled) -> None:

@@ -37,6 +37,8 @@ def data(tmp_path: Path, rng: np.random.Generator) -> Path:
     fields = dict.fromkeys(names, "text") | dict.fromkeys(("year", "position", "words"), 1)
     with gzip.open(folder / "passages.jsonl.gz", "wt", encoding="utf-8") as file:
         file.writelines(json.dumps({"id": f"row {row}", **fields}) + "\n" for row in range(ROWS))
+    with gzip.open(folder / "passages-queries.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps({"id": f"query {row}", **fields}) + "\n" for row in range(QUERIES))
     return folder
 
 

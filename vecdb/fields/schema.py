@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from datetime import datetime
+from datetime import datetime, timezone
 from itertools import zip_longest
 from types import GenericAlias, NoneType
 from typing import Any, Final, get_args, get_origin
@@ -194,16 +194,18 @@ def _plain(value: Any, row: object, path: str, depth: int) -> Any:
 
 
 def _storable(value: Any, row: object, path: str) -> Any:
-    """A str, int or datetime that has a stored form."""
+    """A str, int or datetime in its stored form: an aware datetime has its offset, not its zone."""
     if type(value) is int and not _INT_MIN <= value <= _INT_MAX:
         raise FieldError(f"row {row!r}: {_shorten(path)} is an int beyond 64 bits")
     if type(value) is str and not value.isascii():
         _encode(value, row, path)
     if type(value) is datetime:
         try:
-            value.utcoffset()
+            offset = value.utcoffset()
         except Exception as error:  # a tzinfo may raise anything
             raise FieldError(f"row {row!r}: {_shorten(path)} has a time zone that fails: {error}") from error
+        # With its zone the two times of an hour that is repeated would be equal.
+        return value if offset is None else value.replace(tzinfo=timezone(offset), fold=0)
     return value
 
 

@@ -48,7 +48,7 @@ def _read_entry(key: object, value: Any, place: str, depth: int) -> Filter:
     if key in ("$and", "$or"):
         if not isinstance(value, (list, tuple)):
             raise failure(f"{key} takes a list of filters, not {type(value).__name__}", place)
-        filters = [_read_part(part, f"{place}[{number}]", depth) for number, part in enumerate(value)]
+        filters = (_read_part(part, f"{place}[{number}]", depth) for number, part in enumerate(value))
         return tree.conjunction(filters) if key == "$and" else tree.disjunction(filters)
     if key == "$not":
         return ~_read_part(value, place, depth)

@@ -290,6 +290,8 @@ def _connect(connective: type[Connective], filters: Iterable[Filter], neutral: C
             absorbed = True
         elif item != neutral:
             terms[item] = None
+        if len(terms) > MAX_FILTER_TERMS:
+            raise _too_many(len(terms))
     if absorbed or not terms:
         return absorbing if absorbed else neutral
     if len(terms) == 1:
@@ -298,10 +300,16 @@ def _connect(connective: type[Connective], filters: Iterable[Filter], neutral: C
     depth = 1 + max((term.depth for term in inner), default=0)
     size = len(terms) - len(inner) + sum(term.size for term in inner)
     if size > MAX_FILTER_TERMS:
-        raise LimitError(f"a filter has {size} conditions; the most is {MAX_FILTER_TERMS}. Many values: IN or isin")
+        raise _too_many(size)
     if depth > MAX_FILTER_DEPTH:
         raise LimitError(f"AND and OR are {depth} deep in each other; the most is {MAX_FILTER_DEPTH}")
     return connective(tuple(terms), depth, size)
+
+
+def _too_many(conditions: int) -> LimitError:
+    return LimitError(
+        f"a filter has {conditions} conditions or more; the most is {MAX_FILTER_TERMS}. Many values: IN or isin"
+    )
 
 
 def _in_parentheses(term: Filter) -> str:

@@ -16,15 +16,13 @@ Slots = NDArray[np.int64]
 _WORD_BYTES = 8
 
 
-def search(
-    graph: Graph, matches: NDArray[np.uint8], queries: Float32, k: int, ef: int, wide: int, *, measured: bool
-) -> Nearest:
+def search(graph: Graph, matches: NDArray[np.uint8], queries: Float32, k: int, ef: int, *, measured: bool) -> Nearest:
     """As `graph.search`, of the slots whose bits are set in `matches`, (blocks, 1024) as live bits are; all live.
 
-    Queries near which nothing matches take a beam of `wide`, or are not answered where that is 0."""
+    Queries near which hardly anything matches are not answered: a walk might overlook what lies elsewhere."""
     state = graph.state
     queries = np.ascontiguousarray(queries)
-    scratch = scratch_for(graph, graph.slots + state.upper, max(ef, wide) + 1)
+    scratch = scratch_for(graph, graph.slots + state.upper, ef + 1)
     slots, distances, counts, _ = Nearest.empty(len(queries), k)
     compared = kernel.search_matching(
         graph.struct.address,
@@ -36,8 +34,7 @@ def search(
         len(queries),
         k,
         ef,
-        wide,
-        max(ef, wide) if measured else 0,
+        ef if measured else 0,
         address_of(slots),
         address_of(distances),
         address_of(counts),

@@ -6,6 +6,7 @@ of a process that only reads are answered without them, and the kernels load beh
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from typing import Final
@@ -32,7 +33,13 @@ class Readiness:
             if self._answers == _LOADS_WITH:
                 # Python waits for it at its exit, so that what is compiled is there for the next process.
                 self._loader = threading.Thread(target=_load, name="vecdb-kernels")
+                # A child forked meanwhile would find locks of Python and numba held by a thread that it does not have.
+                os.register_at_fork(before=self._finish)
                 self._loader.start()
+
+    def _finish(self) -> None:
+        if self._loader is not None and self._loader is not threading.current_thread():
+            self._loader.join()
 
 
 KERNELS: Final = Readiness()

@@ -1,10 +1,9 @@
 """Search among the rows that match a filter, compiled: a walk over them, and scans by codes and by vectors.
 
 The walk is that of ACORN-1 (Patel et al., arXiv:2403.04871) with changes: where few neighbours of a node match, those
-that do not are bridges, whose neighbours are looked at too, without a distance being computed; and it begins at
-matching rows spread over the table beside the node nearest to the query, so that it finds its way where nothing near
-the query matches, and then by a wider beam. `matches` is the address of packed bits by slot, slot 0 in bit 0, in whole
-64-bit words.
+that do not are bridges, whose neighbours are looked at too, without a distance being computed; it begins at matching
+rows spread over the table beside the node nearest to the query; and it gives up where hardly anything near the query
+matches. `matches` is the address of packed bits by slot, slot 0 in bit 0, in whole 64-bit words.
 """
 
 from __future__ import annotations
@@ -123,8 +122,10 @@ def _gather(graph: Any, matches: Any, node: Any, scratch: Any) -> Any:
 
 
 @paste
-def _walk(graph: Any, matches: Any, words: Any, ef: Any, wide: Any, scratch: Any) -> Any:
-    """The nearest matching rows to the query, from the node in the pool; (keys in the pool, distances computed)."""
+def _walk(graph: Any, matches: Any, words: Any, ef: Any, scratch: Any) -> Any:
+    """The nearest matching rows to the query, from the node in the pool; (keys in the pool, distances computed).
+
+    No keys where hardly anything near the query matches."""
     pool = field(scratch, POOL)
     fresh = field(scratch, FRESH)
     node = node_of(get_i64(pool, 0))
@@ -133,15 +134,14 @@ def _walk(graph: Any, matches: Any, words: Any, ef: Any, wide: Any, scratch: Any
     compared = np.int64(0)
     at = np.int64(0)
     count = _gather(graph, matches, node, scratch)
+    if _FEW_NEAR * count < capacity(graph, np.int64(0)):
+        return size, compared
     if _does_match(matches, node):
         size, _ = _admit(graph, node, size, ef, scratch)
         set_i64(pool, 0, get_i64(pool, 0) | EXPANDED)
-    if _FEW_NEAR * count < capacity(graph, np.int64(0)):
-        ef = wide
-    if ef > 0:
-        size = _sow(graph, matches, words, size, ef, scratch)
-        compared += _SEEDS
-    while ef > 0:
+    size = _sow(graph, matches, words, size, ef, scratch)
+    compared += _SEEDS
+    while True:
         compared += count
         for i in range(count):
             size, place = _admit(graph, get_i64(fresh, i), size, ef, scratch)
@@ -167,7 +167,6 @@ def search_matching(
     count: Any,
     k: Any,
     ef: Any,
-    wide: Any,
     rerank: Any,
     slots: Any,
     distances: Any,
@@ -176,7 +175,7 @@ def search_matching(
 ) -> Any:
     """As `search`, among the rows whose bits in `matches`, so many 64-bit words, are set; all of them live.
 
-    Where hardly anything near a query matches, by a beam of `wide`; where that is 0, such a query is not answered."""
+    A query near which hardly anything matches is not answered: a walk would end in whatever corner it met first."""
     compared = np.int64(0)
     for number in range(count):
         query = shift(queries, number * field(graph, DIM), 4)
@@ -188,7 +187,7 @@ def search_matching(
             compared += steps
             descend(graph, layer, np.int64(1), scratch)
             layer -= 1
-        size, steps = _walk(graph, matches, words, ef, wide, scratch)
+        size, steps = _walk(graph, matches, words, ef, scratch)
         compared += steps
         answer(graph, query, number, size, k, rerank, slots, distances, counts, scratch)
     return compared

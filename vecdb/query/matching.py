@@ -64,8 +64,8 @@ def _find(view: View, table: Table, where: Filter, version: ColumnVersion | None
     """Those of a committed version are kept as long as it is the newest: filters come again."""
     kept: dict[Any, Matching] | None = view.kept
     place = table.schema.table, None if version is None else version.column.number, where
-    if kept is not None and place in kept:
-        return kept[place]
+    if kept is not None and (known := kept.get(place)) is not None:  # in one step: another thread may clear it
+        return known
     slots, means = evaluate(view.records, table, where)
     if version is not None and version.state.live < table.state.rows:
         slots &= SlotSet.of_bits(version.live.gather().reshape(-1))

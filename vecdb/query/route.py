@@ -20,12 +20,6 @@ _WALKED_PER_EF: Final = 1.5
 _LOOKS_PER_DISTANCE: Final = 7
 
 
-# Where nothing near a query matches, a walk is so many times as wide, ...
-_WIDER: Final = 2
-# ... and a scan of codes, which overlooks nothing, is preferred to it even where it takes so many times as long.
-_SURE: Final = 2
-
-
 class Route(NamedTuple):
     """`scan` measures every row that may be found, `codes` compares every one by its codes and measures the best,
     `graph` walks."""
@@ -33,12 +27,11 @@ class Route(NamedTuple):
     strategy: Strategy
     ef: int | None  # the beam: of a walk, or of how many are measured after codes
     estimate: int  # distances that it is expected to compute for a query
-    wide: int = 0  # the beam of a walk where nothing near the query matches; 0 where a scan of codes is to follow then
 
-    def surer(self, version: ColumnVersion, filtered: bool) -> Route:
-        """What follows a walk that did not find enough."""
+    def surer(self, version: ColumnVersion, k: int, filtered: bool) -> Route:
+        """What follows a walk that gave up, or did not find enough."""
         if self.strategy == "graph" and filtered and _has_codes(version):
-            return self._replace(strategy="codes")
+            return self._replace(strategy="codes", ef=max(self.ef or 0, 4 * k))
         return self._replace(strategy="scan", ef=None)
 
 
@@ -46,6 +39,7 @@ def choose_route(version: ColumnVersion, k: int, ef: int | None, exact: bool, ma
     """The fastest that finds what there is; `matching` rows pass the filter, None where there is none."""
     live = version.state.live
     found = live if matching is None else matching
+    k = min(k, found)
     beam = max(DEFAULT_EF if ef is None else ef, k)
     scan = Route("scan", None, found)
     if exact or not version.state.linked:
@@ -59,9 +53,9 @@ def choose_route(version: ColumnVersion, k: int, ef: int | None, exact: bool, ma
     looks = min(degree / (found / max(live, 1)), degree * degree)
     walked = int(_WALKED_PER_EF * beam * (degree + looks / _LOOKS_PER_DISTANCE))
     if found <= walked:
-        return Route("codes", max(beam, 4 * k), found) if _has_codes(version) else scan
-    sure = found <= _SURE * _WIDER * walked
-    return Route("graph", beam, min(walked, found), 0 if sure else _WIDER * beam)
+        measured = max(beam, 4 * k)
+        return Route("codes", measured, found) if _has_codes(version) and measured < found else scan
+    return Route("graph", beam, min(walked, found))
 
 
 def _has_codes(version: ColumnVersion) -> bool:

@@ -203,7 +203,7 @@ def _nearest(source: _Source, queries: Float32, k: int) -> tuple[Nearest, Route]
         return found, route
     # The walk ended among dead rows, or found nothing near that matches: it alone would answer short.
     short = np.flatnonzero(found.counts < most)
-    sure = route.surer(source.version, source.matching is not None)
+    sure = route.surer(source.version, most, source.matching is not None)
     again = _scan(source, queries[short], most) if sure.ef is None else _by_codes(source, queries[short], most, sure)
     found.slots[short], found.distances[short], found.counts[short] = again[:3]
     return found._replace(compared=found.compared + again.compared), sure
@@ -215,7 +215,7 @@ def _by_codes(source: _Source, queries: Float32, k: int, route: Route) -> Neares
     ef = route.ef
     assert ef is not None
     measured = isinstance(vectors, np.ndarray)
-    most = k if measured else max(ef, route.wide)
+    most = k if measured else ef
     if matching is None:
         from vecdb.index import graph
 
@@ -224,7 +224,7 @@ def _by_codes(source: _Source, queries: Float32, k: int, route: Route) -> Neares
         from vecdb.index import filtered
 
         if route.strategy == "graph":
-            found = filtered.search(version.graph, matching.bits, queries, most, ef, route.wide, measured=measured)
+            found = filtered.search(version.graph, matching.bits, queries, most, ef, measured=measured)
         else:
             found = filtered.scan_codes(version.graph, matching.slots, queries, most, ef, measured=measured)
     return found if measured else exact.rank(found, vectors, queries, k, version.column.options.metric)
