@@ -34,7 +34,8 @@ class Readiness:
                 # Python waits for it at its exit, so that what is compiled is there for the next process.
                 self._loader = threading.Thread(target=_load, name="vecdb-kernels")
                 # A child forked meanwhile would find locks of Python and numba held by a thread that it does not have.
-                os.register_at_fork(before=self._finish)
+                if sys.platform != "win32":
+                    os.register_at_fork(before=self._finish)
                 self._loader.start()
 
     def _finish(self) -> None:

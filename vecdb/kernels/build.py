@@ -61,8 +61,7 @@ from vecdb.kernels.memory import (
 )
 from vecdb.kernels.simd import number_of, sort_key
 
-# A candidate's flag: 0, or
-KEPT, TAKEN = 1, 2
+TAKEN: Final = 2  # a candidate's flag once it is chosen; before, 1 where it is kept in any case, or 0
 
 # Fields of a build; the items of LIMIT and FILL are for the base layer, then for the layers above.
 EF, SLACK, EXTEND, LIMIT, FILL = 0, 1, 2, 3, 5
