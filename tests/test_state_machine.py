@@ -26,6 +26,7 @@ from tests.oracles.brute_force import distances, nearest
 from tests.oracles.invariants import check_database, check_file
 from vecdb import options
 from vecdb.mirror.column import ColumnVersion
+from vecdb.query.route import Route, choose_route
 
 DIM = 4
 Id = int | str
@@ -147,6 +148,11 @@ class DatabaseMachine(RuleBasedStateMachine):
         self.db = vecdb.connect(self.path, create=False)
         self.table = self.db.table("t")
 
+    @rule()
+    def vacuum(self) -> None:
+        self.table.vacuum()
+        assert self.table.vacuum() == 0
+
     @rule(name=st.sampled_from(["lang", "n", "x"]), text=st.none() | st.text(max_size=1))
     def count(self, name: str, text: str | None) -> None:
         where = vecdb.col(name) == text
@@ -202,8 +208,10 @@ def _bytes(vector: np.ndarray | None) -> bytes | None:
     return None if vector is None else vector.tobytes()
 
 
-def always_a_graph(version: ColumnVersion, k: int, ef: int | None) -> int | None:
-    return max(ef or options.DEFAULT_EF, k) if version.state.linked and version.state.live else None
+def always_a_graph(version: ColumnVersion, k: int, ef: int | None, exact: bool, matching: int | None) -> Route:
+    if exact or matching is not None or not version.state.linked or not version.state.live:
+        return choose_route(version, k, ef, exact, matching)
+    return Route("graph", max(ef or options.DEFAULT_EF, k), 0)
 
 
 class CosineMachine(DatabaseMachine):
@@ -216,7 +224,7 @@ def test_random_calls(machine: type[DatabaseMachine], monkeypatch: pytest.Monkey
     # Graphs from the first rows on, so that short runs reach them too. A beam wider than the table must find all of
     # it, since every row of a graph can be reached from every other.
     monkeypatch.setattr("vecdb.mirror.column.GRAPH_FROM", 40)
-    monkeypatch.setattr("vecdb.query.search.choose_beam", always_a_graph)
+    monkeypatch.setattr("vecdb.query.search.choose_route", always_a_graph)
     run_state_machine_as_test(
         machine,
         settings=settings(

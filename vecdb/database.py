@@ -31,6 +31,7 @@ from vecdb.options import (
     Vector,
     is_int,
 )
+from vecdb.progress import Progress
 from vecdb.storage.catalog import Column, ColumnState, Schema, TableState
 from vecdb.storage.creation import create_database
 from vecdb.storage.environment import REGISTRY
@@ -191,6 +192,10 @@ class Database:
 
     def __contains__(self, name: object) -> bool:
         return name in self.tables()
+
+    def vacuum(self, *, progress: Progress = None) -> int:
+        """`Table.vacuum` of every table; returns how many deleted rows their graphs were rid of."""
+        return sum(self.table(name).vacuum(progress=progress) for name in self.tables())
 
     # Transactions
 

@@ -26,6 +26,7 @@ from vecdb.storage import catalog
 from vecdb.storage.rows import Id
 from vecdb.write import statements
 from vecdb.write.batch import check_id, check_ids, check_queries, check_query, find_column, is_id, read_batch, rows_of
+from vecdb.write.vacuum import plan_vacuum
 
 if TYPE_CHECKING:
     from vecdb.database import Database
@@ -122,6 +123,22 @@ class Table:
         tree = read_where(table, where, params)
         slots: list[int] = find_rows(view, table, TRUE if tree is None else tree).slots.tolist()
         return slots
+
+    def vacuum(self, *, progress: Progress = None) -> int:
+        """Repair the graphs where rows were deleted, so that they are as good as new ones; returns how many deleted
+        rows they were rid of.
+
+        Writes do the same in small steps. This is done in many short transactions, between which others can write; cut
+        off, it is taken up by the next call. In a transaction it is part of that.
+        """
+        steps = self._database._write(lambda writer: plan_vacuum(writer, self._resolve(writer)))
+        done = repaired = 0
+        with reporting(progress, sum(step.slots for step in steps), f"vacuum of {self.name}") as report:
+            for step in steps:
+                repaired += self._database._write(step.run)
+                done += step.slots
+                report(done)
+        return repaired
 
     def add_field(self, name: str, kind: object) -> None:
         """Declare one more field. Rows have null in it, or the value that rode along under its name, if it fits."""

@@ -94,7 +94,7 @@ def new_batch(
 
 
 @jit
-def _select(graph: Any, layer: Any, count: Any, build: Any, scratch: Any) -> Any:
+def select(graph: Any, layer: Any, count: Any, build: Any, scratch: Any) -> Any:
     """Algorithm 4 on the first `count` candidates, nearest first; how many nodes it chose.
 
     A candidate marked as kept is always chosen; others when no chosen one is nearer to them (by the slack) than the
@@ -204,7 +204,7 @@ def _choose(graph: Any, layer: Any, node: Any, size: Any, batch: Any, build: Any
         count = _add_neighbours(graph, layer, count, ef, scratch)
     for i in range(count):
         set_u8(field(scratch, FLAGS), i, np.int64(0))
-    count = _select(graph, layer, count, build, scratch)
+    count = select(graph, layer, count, build, scratch)
     chosen = field(scratch, CHOSEN)
     limit = field(build, LIMIT + np.int64(layer > 0))
     if layer == 0:
@@ -254,7 +254,7 @@ def choose(
 
 
 @jit
-def _tree_links(graph: Any, node: Any) -> Any:
+def tree_links(graph: Any, node: Any) -> Any:
     """How many links at a node belong to the tree."""
     here = record(graph, np.int64(0), node)
     count = np.int64(get_i32(here, PARENT) >= 0)
@@ -264,6 +264,16 @@ def _tree_links(graph: Any, node: Any) -> Any:
             break
         count += get_i32(record(graph, np.int64(0), other), PARENT) == node
     return count
+
+
+@jit
+def root_of(graph: Any, slot: Any) -> Any:
+    """The root, and lowest slot, of the tree that a slot is in."""
+    parent: Any = np.int64(slot)
+    while parent >= 0:
+        slot = parent
+        parent = get_i32(record(graph, np.int64(0), slot), PARENT)
+    return slot
 
 
 @paste
@@ -279,13 +289,14 @@ def _find_parent(graph: Any, chosen: Any, first: Any, limit: Any, adopted: Any) 
         last = i
         if other < first:
             known = other
-            if _tree_links(graph, other) + get_i32(adopted, other) < limit:
+            if tree_links(graph, other) + get_i32(adopted, other) < limit:
                 return other
-    # Most nodes have no children at all, so one that has room is near in number.
+    # Most nodes have no children at all, so one that has room is near in number. Below the root are trees of the dead.
+    root = root_of(graph, known)
     while True:
-        known = known - 1 if known > 0 else first - 1
+        known = known - 1 if known > root else first - 1
         in_graph = get_i32(record(graph, np.int64(0), known), HEAD) >= 0
-        if in_graph and _tree_links(graph, known) + get_i32(adopted, known) < limit:
+        if in_graph and tree_links(graph, known) + get_i32(adopted, known) < limit:
             set_i32(chosen, last, known)
             return known
 
@@ -379,6 +390,6 @@ def attach(
                 count += 1
         for i in range(count):
             set_u8(field(scratch, FLAGS), i, get_i64(candidates, i) & EXPANDED)
-        count = _select(graph, layer, count, build, scratch)
+        count = select(graph, layer, count, build, scratch)
         for i in range(room):
             set_i32(here, HEAD + i, get_i64(field(scratch, CHOSEN), i) if i < count else np.int64(NO_NODE))
