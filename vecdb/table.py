@@ -22,6 +22,7 @@ from vecdb.query.matching import find_rows, read_where
 from vecdb.query.order import check_range, read_order
 from vecdb.query.results import BatchHits, Hit, Hits, Plan, Row
 from vecdb.query.search import Ask, check_ef, check_k, choose_threads, explain, search, search_batch
+from vecdb.query.stats import TableStats, table_stats
 from vecdb.storage import catalog
 from vecdb.storage.rows import Id
 from vecdb.write import statements
@@ -402,6 +403,11 @@ class Table:
         with self._database._view() as view:
             schema = self._resolve(view).schema
             return [schema.field_names[position] for position in schema.indexes]
+
+    def stats(self) -> TableStats:
+        """What the table holds: counters, that cost nothing to read."""
+        with self._database._view() as view:
+            return table_stats(self._resolve(view))
 
     def __repr__(self) -> str:
         return f"<vecdb.Table {self.name!r} of {self._database.path!r}>"
