@@ -151,7 +151,7 @@ class Editor:
             slack=1.0 if options.metric == "ip" else options.alpha**2,
             extend=options.extend_candidates,
             limits=self._limits,
-            fills=self._limits if options.keep_pruned else (0, 0),
+            fill=options.keep_pruned,
         )
 
     def _attach(self, layer: int, targets: NDArray[Any], sources: NDArray[Any]) -> None:

@@ -64,7 +64,7 @@ from vecdb.kernels.simd import number_of, sort_key
 # A candidate's flag: 0, or
 KEPT, TAKEN = 1, 2
 
-# Fields of a build; the items of LIMIT and FILL are for the base layer, then for the layers above.
+# Fields of a build; those of LIMIT are for the base layer, then for the layers above.
 EF, SLACK, EXTEND, LIMIT, FILL = 0, 1, 2, 3, 5
 
 # Fields of a batch.
@@ -72,11 +72,11 @@ FIRST, STOP, FIRST_ENTRY, STOP_ENTRY, LEVELS, ENTRIES, LISTS, UPPER_LISTS = rang
 NO_NODE: Final = -1
 
 
-def new_build(ef: int, slack: float, extend: bool, limits: tuple[int, int], fills: tuple[int, int]) -> Struct:
+def new_build(ef: int, slack: float, extend: bool, limits: tuple[int, int], fill: bool) -> Struct:
     """How a graph is built: by a beam of `ef`; a candidate is pruned when slack * d(chosen, candidate) <=
     d(row, candidate), as walks measure it; with Algorithm 4's extendCandidates; for the base layer and for those
-    above, how many neighbours pruning leaves a node, and up to how many the nearest pruned are taken back."""
-    return Struct(ef, np.array([slack], np.float32), int(extend), *limits, *fills)
+    above, how many neighbours pruning leaves a node; whether the nearest pruned are taken back up to there."""
+    return Struct(ef, np.array([slack], np.float32), int(extend), *limits, int(fill))
 
 
 def new_batch(
@@ -94,15 +94,13 @@ def new_batch(
 
 
 @jit
-def select(graph: Any, layer: Any, count: Any, build: Any, scratch: Any) -> Any:
-    """Algorithm 4 on the first `count` candidates, nearest first; how many nodes it chose.
+def select(graph: Any, layer: Any, count: Any, limit: Any, build: Any, scratch: Any) -> Any:
+    """Algorithm 4 on the first `count` candidates, nearest first; how many nodes it chose, at most `limit`.
 
     A candidate marked as kept is always chosen; others when no chosen one is nearer to them (by the slack) than the
     row is, while there is room. The nearest of the pruned then take the places left.
     """
-    upper = np.int64(layer > 0)
-    limit = field(build, LIMIT + upper)
-    fill = field(build, FILL + upper)
+    fill = limit if field(build, FILL) else np.int64(0)
     slack = get_f32(field(build, SLACK), 0)
     candidates = field(scratch, CANDIDATES)
     flags = field(scratch, FLAGS)
@@ -204,9 +202,9 @@ def _choose(graph: Any, layer: Any, node: Any, size: Any, batch: Any, build: Any
         count = _add_neighbours(graph, layer, count, ef, scratch)
     for i in range(count):
         set_u8(field(scratch, FLAGS), i, np.int64(0))
-    count = select(graph, layer, count, build, scratch)
-    chosen = field(scratch, CHOSEN)
     limit = field(build, LIMIT + np.int64(layer > 0))
+    count = select(graph, layer, count, limit, build, scratch)
+    chosen = field(scratch, CHOSEN)
     if layer == 0:
         # A parent is needed, and the rows of the batch are not in the graph yet.
         known = False
@@ -390,6 +388,6 @@ def attach(
                 count += 1
         for i in range(count):
             set_u8(field(scratch, FLAGS), i, get_i64(candidates, i) & EXPANDED)
-        count = select(graph, layer, count, build, scratch)
+        count = select(graph, layer, count, field(build, LIMIT + np.int64(layer > 0)), build, scratch)
         for i in range(room):
             set_i32(here, HEAD + i, get_i64(field(scratch, CHOSEN), i) if i < count else np.int64(NO_NODE))

@@ -1,7 +1,9 @@
 """Taking dead rows out of the graph, compiled.
 
 1. `mend`: each live node that points at dead ones is offered their neighbours, through chains of dead ones too, and
-   chooses anew (Algorithm 4), as in FreshDiskANN (Singh et al., arXiv:2105.09613). Nodes are independent of each other.
+   chooses among them (Algorithm 4) for the places of the dead. Nodes are independent of each other. FreshDiskANN
+   (Singh et al., arXiv:2105.09613) lets a node choose among its own neighbours anew, too: then lists grow shorter, and
+   recall on patches was 0.02 below that of a fresh graph after eight rounds of a tenth.
 2. `adopt`: slots whose parents are to go are found new ones, so that the tree goes on to span the graph. Nothing is
    written. Cheap; one thread.
 3. `graft`: they take them.
@@ -73,10 +75,10 @@ def _key(graph: Any, layer: Any, node: Any, scratch: Any) -> Any:
 
 @Kernel
 def mend(graph: Any, layer: Any, nodes: Any, start: Any, stop: Any, build: Any, scratch: Any) -> None:
-    """Choose the neighbours of live nodes anew: nodes[i], `start` <= i < `stop`, the address of int64 numbers.
+    """Fill the places of dead neighbours of live nodes: nodes[i], `start` <= i < `stop`, the address of int64 numbers.
 
-    `layer` is 0 where nodes are slots, 1 where they are entries of layers above. Links of the tree stay, also those to
-    dead nodes; other dead ones are dropped. The writer owns the nodes' blocks.
+    `layer` is 0 where nodes are slots, 1 where they are entries of layers above. Live neighbours stay, and so do links of
+    the tree to dead ones. The writer owns the nodes' blocks.
     """
     fresh = field(scratch, FRESH)
     candidates = field(scratch, CANDIDATES)
@@ -102,7 +104,8 @@ def mend(graph: Any, layer: Any, nodes: Any, start: Any, stop: Any, build: Any, 
             live = is_live(graph, slot_of(graph, layer, other))
             if not live:
                 met = _list(graph, layer, other, met, scratch)
-            if layer == 0 and at < own and (other == parent or get_i32(record(graph, layer, other), PARENT) == node):
+            held = layer == 0 and (other == parent or get_i32(record(graph, layer, other), PARENT) == node)
+            if at < own and (live or held):
                 set_i64(chosen, kept, other)
                 kept += 1
             elif live:
@@ -121,7 +124,8 @@ def mend(graph: Any, layer: Any, nodes: Any, start: Any, stop: Any, build: Any, 
         _unvisit(layer, node, scratch)
         for i in range(met):
             _unvisit(layer, get_i64(fresh, i), scratch)
-        count = select(graph, layer, count, build, scratch)
+        limit = max(field(build, LIMIT + np.int64(layer > 0)), own)
+        count = select(graph, layer, count, limit, build, scratch)
         for i in range(room):
             set_i32(here, HEAD + i, get_i64(chosen, i) if i < count else np.int64(NO_NODE))
 

@@ -19,7 +19,7 @@ class ColumnStats:
 
 @dataclass(frozen=True)
 class TableStats:
-    """A table. `slots` are numbers that rows ever got; `tombstones` those whose rows are gone."""
+    """A table. `slots` are numbers that rows ever got."""
 
     rows: int
     slots: int
@@ -27,6 +27,7 @@ class TableStats:
 
     @property
     def tombstones(self) -> int:
+        """Slots whose rows are gone."""
         return self.slots - self.rows
 
     @property
