@@ -77,8 +77,8 @@ def _key(graph: Any, layer: Any, node: Any, scratch: Any) -> Any:
 def mend(graph: Any, layer: Any, nodes: Any, start: Any, stop: Any, build: Any, scratch: Any) -> None:
     """Fill the places of dead neighbours of live nodes: nodes[i], `start` <= i < `stop`, the address of int64 numbers.
 
-    `layer` is 0 where nodes are slots, 1 where they are entries of layers above. Live neighbours stay, and so do links of
-    the tree to dead ones. The writer owns the nodes' blocks.
+    `layer` is 0 where nodes are slots, 1 where they are entries of layers above. Live neighbours stay, and so do links
+    of the tree to dead ones. The writer owns the nodes' blocks.
     """
     fresh = field(scratch, FRESH)
     candidates = field(scratch, CANDIDATES)

@@ -66,10 +66,10 @@ def plan_vacuum(writer: Writer, table: Table) -> list[Mend | TakeOut]:
     steps: list[Mend | TakeOut] = []
     number, slots = table.schema.table, table.state.slots
     for column in table.schema.columns:
-        mirror = writer.writable(table, column)
-        if not mirror.state.linked or mirror.state.live == slots:
+        state = writer.column(table, column).state
+        if not state.linked or state.live == slots:
             continue
-        dead = mirror.waiting()
+        dead = writer.writable(table, column).waiting()
         firsts = range(0, slots, _MENDED_AT_ONCE)
         steps += [Mend(number, column, first, min(first + _MENDED_AT_ONCE, slots)) for first in firsts]
         firsts = range(0, len(dead), _TAKEN_AT_ONCE)
