@@ -120,7 +120,7 @@ class Repairer(Editor):
             write_items(blocks, nodes, PARENT, -1)
 
     def _mend(self, layer: int, nodes: Nodes) -> None:
-        """Have live nodes choose neighbours anew, and give those whom they chose now the link back."""
+        """Have live nodes fill the places of their dead neighbours, and those whom they chose link back."""
         blocks = self._blocks(layer)
         own(blocks, nodes)
         before = _read_lists(blocks, nodes)

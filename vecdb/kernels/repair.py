@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -42,8 +41,6 @@ from vecdb.kernels.graph import (
 from vecdb.kernels.jit import Kernel, inline, jit, paste
 from vecdb.kernels.memory import field, get_i32, get_i64, get_u8, set_i32, set_i64, set_u8
 from vecdb.kernels.simd import sort_key
-
-MOST = int(os.environ.get("DELMOST", "10000"))
 
 
 @paste
@@ -104,8 +101,11 @@ def mend(graph: Any, layer: Any, nodes: Any, start: Any, stop: Any, build: Any, 
             live = is_live(graph, slot_of(graph, layer, other))
             if not live:
                 met = _list(graph, layer, other, met, scratch)
-            held = layer == 0 and (other == parent or get_i32(record(graph, layer, other), PARENT) == node)
-            if at < own and (live or held):
+            # The parent of a candidate is not looked at: its record may be far from any cache.
+            held = at < own and live
+            if at < own and not live and layer == 0:
+                held = other == parent or get_i32(record(graph, layer, other), PARENT) == node
+            if held:
                 set_i64(chosen, kept, other)
                 kept += 1
             elif live:

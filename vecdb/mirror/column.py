@@ -240,19 +240,21 @@ class ColumnMirror:
     def remove(self, slots: Slots) -> None:
         """Make slots not live; their nodes still conduct searches, until they are repaired."""
         self._set_live(slots, alive=False)
-        if self.state.linked:
-            self._set_waiting(np.union1d(self.waiting(), self._linked(slots)))
-        if self.state.linked and np.isin(self._entry_slot(), slots):
+        if not self.state.linked:
+            return
+        self._set_waiting(np.union1d(self.waiting(), self._linked(slots)))
+        if self._entry_slot() in slots:
             layer, node = self._find_entry_point()
             self.state = replace(self.state, entry_layer=layer, entry_node=node)
 
     def waiting(self) -> Slots:
         """The dead slots that have links still, ascending: they wait for repair."""
         if self._waiting is None:
-            self._waiting = np.zeros(0, np.int64)
+            dead = np.zeros(0, np.int64)
             if self.state.waiting:
                 bits = np.unpackbits(self.live.view().gather().reshape(-1), bitorder="little")
-                self._waiting = self._linked(np.flatnonzero(bits[: self.slots] == 0))
+                dead = np.flatnonzero(bits[: self.slots] == 0)
+            self._waiting = self._linked(dead)
         return self._waiting
 
     def _set_waiting(self, slots: Slots) -> None:
