@@ -41,13 +41,16 @@ def test_public_names_are_pinned() -> None:
     others = [
         "BatchHits",
         "Column",
+        "ColumnStats",
         "Database",
+        "DatabaseStats",
         "Filter",
         "Hit",
         "Hits",
         "Plan",
         "Row",
         "Table",
+        "TableStats",
         "Transaction",
         "Vector",
     ]

@@ -148,6 +148,11 @@ class DatabaseMachine(RuleBasedStateMachine):
         self.db = vecdb.connect(self.path, create=False)
         self.table = self.db.table("t")
 
+    @rule()
+    def vacuum(self) -> None:
+        self.table.vacuum()
+        assert self.table.vacuum() == 0
+
     @rule(name=st.sampled_from(["lang", "n", "x"]), text=st.none() | st.text(max_size=1))
     def count(self, name: str, text: str | None) -> None:
         where = vecdb.col(name) == text

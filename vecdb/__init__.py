@@ -47,6 +47,7 @@ from vecdb.filters.column import Column, col
 from vecdb.filters.tree import Filter
 from vecdb.options import Vector
 from vecdb.query.results import BatchHits, Hit, Hits, Plan, Row
+from vecdb.query.stats import ColumnStats, DatabaseStats, TableStats
 from vecdb.table import Table
 from vecdb.transaction import Transaction
 
@@ -56,11 +57,13 @@ __all__ = [
     "BackupError",
     "BatchHits",
     "Column",
+    "ColumnStats",
     "CorruptionError",
     "DataError",
     "Database",
     "DatabaseError",
     "DatabaseNotFoundError",
+    "DatabaseStats",
     "DuplicateIdError",
     "Error",
     "FieldError",
@@ -90,6 +93,7 @@ __all__ = [
     "Table",
     "TableExistsError",
     "TableNotFoundError",
+    "TableStats",
     "Transaction",
     "TransactionError",
     "Vector",

@@ -31,6 +31,8 @@ from vecdb.options import (
     Vector,
     is_int,
 )
+from vecdb.progress import Progress
+from vecdb.query.stats import DatabaseStats, table_stats
 from vecdb.storage.catalog import Column, ColumnState, Schema, TableState
 from vecdb.storage.creation import create_database
 from vecdb.storage.environment import REGISTRY
@@ -191,6 +193,22 @@ class Database:
 
     def __contains__(self, name: object) -> bool:
         return name in self.tables()
+
+    def vacuum(self, *, progress: Progress = None) -> int:
+        """`Table.vacuum` of every table; returns how many deleted rows their graphs were rid of."""
+        return sum(self.table(name).vacuum(progress=progress) for name in self.tables())
+
+    def stats(self) -> DatabaseStats:
+        """What the newest commit holds, and the file with it."""
+        self._check_open()
+        with self._mirror.view() as view:
+            file_bytes = os.path.getsize(self.path)
+            return DatabaseStats(
+                view.version_number,
+                file_bytes,
+                max(0, file_bytes - view.records.used_bytes()),
+                {table.schema.name: table_stats(table) for table in view.tables.values()},
+            )
 
     # Transactions
 

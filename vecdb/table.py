@@ -22,10 +22,12 @@ from vecdb.query.matching import find_rows, read_where
 from vecdb.query.order import check_range, read_order
 from vecdb.query.results import BatchHits, Hit, Hits, Plan, Row
 from vecdb.query.search import Ask, check_ef, check_k, choose_threads, explain, search, search_batch
+from vecdb.query.stats import TableStats, table_stats
 from vecdb.storage import catalog
 from vecdb.storage.rows import Id
 from vecdb.write import statements
 from vecdb.write.batch import check_id, check_ids, check_queries, check_query, find_column, is_id, read_batch, rows_of
+from vecdb.write.vacuum import plan_vacuum
 
 if TYPE_CHECKING:
     from vecdb.database import Database
@@ -122,6 +124,22 @@ class Table:
         tree = read_where(table, where, params)
         slots: list[int] = find_rows(view, table, TRUE if tree is None else tree).slots.tolist()
         return slots
+
+    def vacuum(self, *, progress: Progress = None) -> int:
+        """Repair the graphs where rows were deleted, so that they are as good as new ones; returns how many deleted
+        rows they were rid of.
+
+        Writes do the same in small steps. This is done in many short transactions, between which others can write; cut
+        off, it is taken up by the next call. In a transaction it is part of that.
+        """
+        steps = self._database._write(lambda writer: plan_vacuum(writer, self._resolve(writer)))
+        done = repaired = 0
+        with reporting(progress, sum(step.slots for step in steps), f"vacuum of {self.name}") as report:
+            for step in steps:
+                repaired += self._database._write(step.run)
+                done += step.slots
+                report(done)
+        return repaired
 
     def add_field(self, name: str, kind: object) -> None:
         """Declare one more field. Rows have null in it, or the value that rode along under its name, if it fits."""
@@ -385,6 +403,11 @@ class Table:
         with self._database._view() as view:
             schema = self._resolve(view).schema
             return [schema.field_names[position] for position in schema.indexes]
+
+    def stats(self) -> TableStats:
+        """What the table holds: counters, that cost nothing to read."""
+        with self._database._view() as view:
+            return table_stats(self._resolve(view))
 
     def __repr__(self) -> str:
         return f"<vecdb.Table {self.name!r} of {self._database.path!r}>"

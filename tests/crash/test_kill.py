@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a load: every batch that returned is there, none is there in part."""
+"""kill -9 in the middle of a load, or of deletes and vacuums: what returned is there, and nothing in part."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import vecdb
+from tests.crash import churner
 from tests.crash.loader import DIM, ROWS, batch
 from tests.oracles.brute_force import nearest, recall
+from tests.oracles.invariants import check_file
 
 KILLS = 30
 FILES = 3
@@ -24,22 +26,37 @@ def test_killed_while_loading(path: Path, file: int) -> None:
     moments = random.Random(file)
     acknowledged = -1
     for _ in range(KILLS // FILES):
-        loader = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.loader", str(path)], stdout=subprocess.PIPE, text=True
-        )
-        assert loader.stdout is not None
-        first = loader.stdout.readline()
-        assert first, "the loader failed"
-        time.sleep(moments.uniform(0, 0.5))
-        loader.kill()
-        rest = loader.stdout.read()
-        loader.stdout.close()
-        loader.wait()
-        # A line cut off by the kill names no batch.
-        numbers = [int(line) for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")]
+        numbers = _killed("tests.crash.loader", path, moments.uniform(0, 0.5))
         assert numbers[0] <= acknowledged + 2
         acknowledged = numbers[-1]
         _check(path, acknowledged)
+
+
+def test_killed_while_rows_come_and_go_and_the_graph_is_repaired(path: Path) -> None:
+    """The file is sound each time, and a vacuum ends what the killed one began."""
+    moments = random.Random(0)
+    for _ in range(KILLS // FILES):
+        oldest = _killed("tests.crash.churner", path, moments.uniform(0, 0.5))[-1]
+        check_file(path)
+        with vecdb.connect(path, create=False) as db:
+            table = db.table("t")
+            ids = [row.id for row in table.scan(fields=False)]
+            assert ids in ([*range(first, first + churner.ROWS)] for first in (oldest, oldest + churner.ROUND))
+
+
+def _killed(module: str, path: Path, seconds: float) -> list[int]:
+    """The numbers that a process printed before it was killed, so long after the first."""
+    process = subprocess.Popen([sys.executable, "-m", module, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert first, "the process failed"
+    time.sleep(seconds)
+    process.kill()
+    rest = process.stdout.read()
+    process.stdout.close()
+    process.wait()
+    # A line cut off by the kill names nothing.
+    return [int(line) for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _check(path: Path, acknowledged: int) -> None:

@@ -98,7 +98,8 @@ def test_kernels_without_the_compiler_and_with_bounds_checked(setting: str) -> N
         "import numpy as np; from tests.kernels.test_hnsw import build; from vecdb.options import Vector;"
         "from vecdb.index import graph; import warnings; warnings.simplefilter('ignore');"
         "v = np.random.default_rng(4).integers(-9, 9, size=(1030, 3)).astype('f4') + 0.5;"
-        "c = build(v, Vector(3, 'l2', m=3, ef_construction=8)); c.remove(np.arange(0, 1030, 3)); p = c.present();"
+        "c = build(v, Vector(3, 'l2', m=3, ef_construction=8)); c.remove(np.arange(0, 1030, 3)); c.repair(200);"
+        "c.mend(0, 1030); c.take_out(c.waiting()[:99]); p = c.present();"
         "f = graph.search(p.graph, v[:20], 5, 12);"
         "print(p.links.gather().tolist(), p.upper.gather().tolist(), f.slots.tolist(), f.distances.round(9).tolist())"
     )

@@ -60,9 +60,9 @@ def _check_table(view: View, table: Table) -> None:
         assert set(version.live_slots.tolist()) == live
         assert version.state.live == len(live)
         if version.state.linked:
-            _check_graph(version, live)
+            check_graph(version, live)
         else:
-            assert version.state.upper == 0
+            assert version.state.upper == version.state.waiting == 0
             assert version.state.entry_layer == -1
 
 
@@ -111,22 +111,25 @@ def _check_columns(view: View, table: Table, rows: dict[int, RowRecord]) -> None
     assert not blocks, "a block of a column is left over"
 
 
-def _check_graph(version: ColumnVersion, live: set[int]) -> None:
+def check_graph(version: ColumnVersion, live: set[int]) -> None:
+    """A column with a graph whose `live` slots are these."""
     slots, options = version.slots, version.column.options
     m, capacity = options.m, options.capacity
     links = version.links.gather().reshape(-1, 2 + capacity)
     upper = version.upper.gather().reshape(-1, 2 + m)[: version.state.upper]
     assert (links[slots:] == -1).all()
     links = links[:slots]
-    in_graph = (links[:, 0] >= 0) | (links[:, 2] >= 0)
+    assert not ((links[:, 0] >= 0) & (links[:, 2] < 0)).any(), "a slot has a parent and no link"
+    in_graph = links[:, 2] >= 0
     if version.state.entry_layer == 0 and version.state.entry_node >= 0:
         in_graph[version.state.entry_node] = True
     if version.state.entry_layer > 0:
         in_graph[upper[version.state.entry_node, 0]] = True
     assert all(in_graph[slot] for slot in live), "a live slot is not in the graph"
+    assert version.state.waiting == sum(slot not in live for slot in np.flatnonzero(links[:, 2] >= 0).tolist())
     for node, neighbours in enumerate(_lists(links)):
         _check_list(node, neighbours, slots, capacity)
-        assert all(in_graph[other] for other in neighbours)
+        assert all(in_graph[other] for other in neighbours if other in live), "a live neighbour is not in the graph"
     for node, neighbours in enumerate(_lists(upper)):
         _check_list(node, neighbours, len(upper), m)
         assert (upper[neighbours, 1] == upper[node, 1]).all(), "a link leaves its layer"
@@ -134,20 +137,24 @@ def _check_graph(version: ColumnVersion, live: set[int]) -> None:
     for node, (slot, layer) in enumerate(upper[:, :2].tolist()):
         assert layer >= 1
         assert links[slot, 1] + layer - 1 == node
-    # The tree: every slot of the graph but the root has a parent; both list each other.
+    # The trees: every slot but a root has a parent; both list each other. Live slots are in one tree.
     lists = _lists(links)
-    roots = [slot for slot in np.flatnonzero(in_graph) if links[slot, 0] < 0]
-    assert len(roots) <= 1
+    roots = np.arange(slots)
     for slot in np.flatnonzero(links[:, 0] >= 0).tolist():
         parent = int(links[slot, 0])
         assert parent < slot
         assert parent in lists[slot]
         assert slot in lists[parent]
+        roots[slot] = roots[parent]
+    assert len({int(roots[slot]) for slot in live}) <= 1
+    assert (version.state.entry_layer >= 0) is bool(live)
     if live:
         start = version.state.entry_node
         if version.state.entry_layer > 0:
-            assert upper[start, 1] == version.state.entry_layer == upper[:, 1].max()
+            layers = upper[[int(slot) in live for slot in upper[:, 0]], 1]
+            assert upper[start, 1] == version.state.entry_layer == layers.max()
             start = int(upper[start, 0])
+        assert start in live, "the entry point is dead"
         assert live <= _reachable(lists, start), "a live slot can't be reached on the base layer"
 
 

@@ -124,7 +124,7 @@ def test_a_golden_file_of_this_format_is_read(tmp_path: Path) -> None:
     assert found["columns"] == []
     assert live == live_rows == b"\x02" + bytes(1023)
     assert np.frombuffer(vectors, "<f4", 4).tolist() == [1, 2, 3, 4]
-    assert counters == [2, 1, 6, 0, {"1": [1, False, 0, -1, -1, 0, 0, 0]}]
+    assert counters == [2, 1, 6, 0, {"1": [1, False, 0, -1, -1, 0, 0, 0, 0]}]
 
 
 def test_stored_blocks_of_columns(db: vecdb.Database) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tools.bench import __main__ as command
-from tools.bench import arguments, comparison, contenders, curves, plot, report
+from tools.bench import arguments, churn, comparison, contenders, curves, plot, report
 from tools.bench.comparison import compare, gains
 from tools.bench.curves import EFS, Beam, Contender, Curve, Point, find_beam, measure_curves
 from tools.bench.datasets import DATASETS, Dataset, load_dataset
@@ -115,6 +115,26 @@ def test_searches_are_measured_from_end_to_end(
     shown = unescape(page.read_text())
     assert re.findall(r"<pre>(.*?)</pre>", shown, re.DOTALL)[0] in printed
     assert "private" not in figures.read_text() + shown
+
+
+def test_churn_is_measured_from_end_to_end(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(churn, "_CALLS", 2)
+    figures = tmp_path / "out.json"
+    words = ["churn", "--data", str(data), "--json", str(figures), "--scratch", str(tmp_path)]
+    assert command.main([*words, "--datasets", "patches"]) == 0
+    result = json.loads(figures.read_text())["datasets"]["patches"]
+    assert {name: len(run["moments"]) for name, run in result["churns"].items()} == {
+        "random": 21,
+        "neighbourhoods": 11,
+        "window": 25,
+    }
+    for run in result["churns"].values():
+        rows = [moment["rows"] for moment in run["moments"].values()]
+        assert min(rows[:-1:2]) < rows[1] == rows[-1] == result["rows"]
+        assert min(moment["recall"] for moment in run["moments"].values()) >= 0.99
+    assert "window: churn" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

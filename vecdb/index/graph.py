@@ -49,6 +49,8 @@ class Blocks(BlocksView, Protocol):
 
     @property
     def per_block(self) -> int: ...
+    @property
+    def count(self) -> int: ...
     def own_all(self, numbers: NDArray[np.int64], /) -> None: ...
 
 
@@ -95,7 +97,7 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int, *, measu
     queries = np.ascontiguousarray(queries)
     beam = max(ef, k)
     # Dead rows take places in the pool, so that it must be longer where many are dead.
-    pool = int(1.25 * beam * graph.slots / max(state.live, 1)) + 64
+    pool = int(1.25 * beam * (state.live + state.waiting) / max(state.live, 1)) + 64
     scratch = scratch_for(graph, graph.slots + state.upper, pool)
     slots, distances, counts, _ = Nearest.empty(len(queries), k)
     compared = search_kernel(
@@ -127,7 +129,74 @@ def _reranked(k: int, ef: int) -> int:
     return min(ef, 2 * k + ef // 4)
 
 
-class Linker:
+class Editor:
+    """Changes a column's graph: what linking and repair have in common."""
+
+    def __init__(
+        self, options: Vector, slots: int, make: Callable[[], Graph], links: Blocks, upper: Blocks, workers: Workers
+    ) -> None:
+        """`make` gives the graph as it is at the time; `links` and `upper` have blocks for all that is to be written,
+        of so many `slots`."""
+        self._slots = slots
+        self._make = make
+        self._made: tuple[Graph, NDArray[Any], NDArray[Any]] | None = None
+        self._links = links
+        self._upper = upper
+        self._workers = workers
+        self._ef = options.ef_construction
+        self._limits = options.m0, options.m
+        self._build = build.new_build(
+            ef=self._ef,
+            # Walks measure squared distances; inner products are no distances, and have no slack.
+            slack=1.0 if options.metric == "ip" else options.alpha**2,
+            extend=options.extend_candidates,
+            limits=self._limits,
+            fill=options.keep_pruned,
+        )
+
+    def _attach(self, layer: int, targets: NDArray[Any], sources: NDArray[Any]) -> None:
+        """Give each target the link to the source beside it."""
+        if len(targets) == 0:
+            return
+        pairs = targets.astype(np.int64) << 32 | sources
+        pairs.sort()
+        targets, sources = pairs >> 32, pairs & 0xFFFFFFFF
+        starts = _starts(targets)
+        targets = targets[starts]
+        starts = np.append(starts, len(pairs))
+        blocks = self._links if layer == 0 else self._upper
+        own(blocks, targets)
+        groups = address_of(targets), address_of(starts), address_of(sources)
+
+        def attach(struct: Any, scratch: Any, start: int, end: int) -> None:
+            build.attach(struct, layer, *groups, start, end, self._build.address, scratch)
+
+        self._run(attach, 0, len(targets), _TARGETS_AT_ONCE)
+
+    def _run(self, work: Callable[[Any, Any, int, int], None], first: int, stop: int, at_once: int) -> None:
+        """Have all workers do parts of `first` to `stop`; `work` also gets the graph's address and a scratch's."""
+        graph = self._present()
+
+        def part(start: int, end: int) -> None:
+            work(graph.struct.address, self._scratch(graph).address, start, end)
+
+        self._workers.run(part, first, stop, at_once)
+
+    def _present(self) -> Graph:
+        """The graph as it is, made anew only where blocks have moved to a larger arena; their tables stay meanwhile."""
+        links, upper = self._links.arena, self._upper.arena
+        if self._made is None or self._made[1] is not links or self._made[2] is not upper:
+            self._made = self._make(), links, upper
+        return self._made[0]
+
+    def _scratch(self, graph: Graph) -> Struct:
+        # A pool of twice the beam lets dead rows conduct without crowding out the living. A node may be chosen by a
+        # whole batch.
+        pool = max(2 * self._ef + 32, _BATCH + graph.degree)
+        return scratch_for(graph, self._slots + self._upper.count * self._upper.per_block, pool)
+
+
+class Linker(Editor):
     """Links slots into a graph, a batch at a time."""
 
     def __init__(
@@ -141,36 +210,20 @@ class Linker:
         upper: Blocks,
         workers: Workers,
     ) -> None:
-        """`live` (slots,) tells which of the slots from `first` on have a vector; others get no links.
-
-        `make` gives the graph as it is at the time; `links` and `upper` have blocks for all that is to be linked.
-        """
+        """`live` (slots,) tells which of the slots from `first` on have a vector; others get no links. For the rest,
+        see `Editor`."""
         stop = first + len(live)
+        super().__init__(options, stop, make, links, upper, workers)
         self.next_slot = first
         self._first = first
         self._stop = stop
         self._live = live
-        self._make = make
-        self._made: tuple[Graph, NDArray[Any], NDArray[Any]] | None = None
-        self._links = links
-        self._upper = upper
-        self._workers = workers
         self._levels = np.where(live, draw_levels(options.seed, first, stop, options.m), 0)
         ends = np.cumsum(self._levels)
         self._entries = state.upper + ends - self._levels
         self.entries = state.upper + int(ends[-1])  # of upper layers, once all are linked
         self.entry_point = state.entry_layer, state.entry_node
         self._linked = state.live - int(live.sum()) if state.linked else 0
-        self._ef = options.ef_construction
-        self._limits = options.m0, options.m
-        self._build = build.new_build(
-            ef=self._ef,
-            # Walks measure squared distances; inner products are no distances, and have no slack.
-            slack=1.0 if options.metric == "ip" else options.alpha**2,
-            extend=options.extend_candidates,
-            limits=self._limits,
-            fills=self._limits if options.keep_pruned else (0, 0),
-        )
         self._adopted = np.zeros(stop, np.int32)
 
     @property
@@ -198,17 +251,17 @@ class Linker:
         lists = np.full((stop - first, self._limits[0]), -1, np.int32)
         upper_lists = np.full((stop_entry - first_entry, self._limits[1]), -1, np.int32)
         batch = build.new_batch((first, stop), (first_entry, stop_entry), levels, entries, lists, upper_lists)
-        graph = self._present()
-        struct, (layer, node) = graph.struct.address, self.entry_point
+        layer, node = self.entry_point
 
-        def choose(start: int, end: int) -> None:
-            scratch = self._scratch(graph)
-            build.choose(struct, layer, node, batch.address, start, end, self._build.address, scratch.address)
+        def choose(struct: Any, scratch: Any, start: int, end: int) -> None:
+            build.choose(struct, layer, node, batch.address, start, end, self._build.address, scratch)
 
-        self._workers.run(choose, first, stop, _ROWS_AT_ONCE)
+        self._run(choose, first, stop, _ROWS_AT_ONCE)
+        struct = self._present().struct.address
         build.settle(struct, batch.address, self._build.address, address_of(self._adopted))
-        self._attach(0, lists, first, self._links)
-        self._attach(1, upper_lists, first_entry, self._upper)
+        for layer, chosen, start in ((0, lists, first), (1, upper_lists, first_entry)):
+            rows, places = (chosen >= 0).nonzero()
+            self._attach(layer, chosen[rows, places], rows + start)
         self._rise(first, stop)
         self._linked += int(self._live[within].sum())
         self.next_slot = stop
@@ -222,34 +275,12 @@ class Linker:
         if len(slots) == 0:
             return
         high = levels[slots - first]
-        _write(self._links, slots, UPPER, entries[slots - first])
+        write_items(self._links, slots, UPPER, entries[slots - first])
         numbers = np.arange(entries[0], entries[-1] + levels[-1])
         self._upper.own_all(np.unique(numbers // self._upper.per_block))
         owners = np.repeat(slots, high)
-        _write(self._upper, numbers, SLOT, owners)
-        _write(self._upper, numbers, LAYER, numbers - np.repeat(entries[slots - first], high) + 1)
-
-    def _attach(self, layer: int, chosen: NDArray[np.int32], first: int, blocks: Blocks) -> None:
-        """Give those who were chosen, by the nodes from `first` on, the links back."""
-        rows, places = (chosen >= 0).nonzero()
-        if len(rows) == 0:
-            return
-        pairs = chosen[rows, places].astype(np.int64) << 32 | rows + first
-        pairs.sort()
-        targets, sources = pairs >> 32, pairs & 0xFFFFFFFF
-        starts = _starts(targets)
-        targets = targets[starts]
-        starts = np.append(starts, len(pairs))
-        numbers = targets // blocks.per_block
-        blocks.own_all(numbers[_starts(numbers)])
-        graph = self._present()
-        struct, groups = graph.struct.address, (address_of(targets), address_of(starts), address_of(sources))
-
-        def attach(start: int, end: int) -> None:
-            scratch = self._scratch(graph)
-            build.attach(struct, layer, *groups, start, end, self._build.address, scratch.address)
-
-        self._workers.run(attach, 0, len(targets), _TARGETS_AT_ONCE)
+        write_items(self._upper, numbers, SLOT, owners)
+        write_items(self._upper, numbers, LAYER, numbers - np.repeat(entries[slots - first], high) + 1)
 
     def _rise(self, first: int, stop: int) -> None:
         """Move the entry point to the first of the highest of these slots, if that is higher than it."""
@@ -260,27 +291,21 @@ class Linker:
             entry = int(self._entries[first - self._first + highest])
             self.entry_point = level, entry + level - 1 if level > 0 else first + highest
 
-    def _present(self) -> Graph:
-        """The graph as it is, made anew only where blocks have moved to a larger arena; their tables stay meanwhile."""
-        links, upper = self._links.arena, self._upper.arena
-        if self._made is None or self._made[1] is not links or self._made[2] is not upper:
-            self._made = self._make(), links, upper
-        return self._made[0]
-
-    def _scratch(self, graph: Graph) -> Struct:
-        # A pool of twice the beam lets dead rows conduct without crowding out the living. A node may be chosen by a
-        # whole batch.
-        pool = max(2 * self._ef + 32, _BATCH + graph.degree)
-        return scratch_for(graph, self._stop + self.entries, pool)
-
 
 def _starts(numbers: NDArray[np.int64]) -> NDArray[np.intp]:
     """Where the runs of equal ones begin in sorted numbers, of which there are some."""
     return np.append(0, (numbers[1:] != numbers[:-1]).nonzero()[0] + 1)
 
 
-def _write(blocks: Blocks, nodes: NDArray[np.int64], item: int, values: NDArray[np.int64]) -> None:
-    """Set an item of nodes' records, in blocks that the writer owns."""
+def own(blocks: Blocks, nodes: NDArray[np.int64]) -> None:
+    """Make the records of nodes, ascending, ready to be changed."""
+    if len(nodes):
+        numbers = nodes // blocks.per_block
+        blocks.own_all(numbers[_starts(numbers)])
+
+
+def write_items(blocks: Blocks, nodes: NDArray[np.int64], item: int | slice, values: Any) -> None:
+    """Set an item, or some, of nodes' records, in blocks that the writer owns."""
     blocks.arena[blocks.table[nodes // blocks.per_block], nodes % blocks.per_block, item] = values
 
 

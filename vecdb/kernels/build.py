@@ -63,7 +63,7 @@ from vecdb.kernels.simd import number_of, sort_key
 
 TAKEN: Final = 2  # a candidate's flag once it is chosen; before, 1 where it is kept in any case, or 0
 
-# Fields of a build; the items of LIMIT and FILL are for the base layer, then for the layers above.
+# Fields of a build; those of LIMIT are for the base layer, then for the layers above.
 EF, SLACK, EXTEND, LIMIT, FILL = 0, 1, 2, 3, 5
 
 # Fields of a batch.
@@ -71,11 +71,11 @@ FIRST, STOP, FIRST_ENTRY, STOP_ENTRY, LEVELS, ENTRIES, LISTS, UPPER_LISTS = rang
 NO_NODE: Final = -1
 
 
-def new_build(ef: int, slack: float, extend: bool, limits: tuple[int, int], fills: tuple[int, int]) -> Struct:
+def new_build(ef: int, slack: float, extend: bool, limits: tuple[int, int], fill: bool) -> Struct:
     """How a graph is built: by a beam of `ef`; a candidate is pruned when slack * d(chosen, candidate) <=
     d(row, candidate), as walks measure it; with Algorithm 4's extendCandidates; for the base layer and for those
-    above, how many neighbours pruning leaves a node, and up to how many the nearest pruned are taken back."""
-    return Struct(ef, np.array([slack], np.float32), int(extend), *limits, *fills)
+    above, how many neighbours pruning leaves a node; whether the nearest pruned are taken back up to there."""
+    return Struct(ef, np.array([slack], np.float32), int(extend), *limits, int(fill))
 
 
 def new_batch(
@@ -93,15 +93,13 @@ def new_batch(
 
 
 @jit
-def _select(graph: Any, layer: Any, count: Any, build: Any, scratch: Any) -> Any:
-    """Algorithm 4 on the first `count` candidates, nearest first; how many nodes it chose.
+def select(graph: Any, layer: Any, count: Any, limit: Any, build: Any, scratch: Any) -> Any:
+    """Algorithm 4 on the first `count` candidates, nearest first; how many nodes it chose, at most `limit`.
 
     A candidate marked as kept is always chosen; others when no chosen one is nearer to them (by the slack) than the
     row is, while there is room. The nearest of the pruned then take the places left.
     """
-    upper = np.int64(layer > 0)
-    limit = field(build, LIMIT + upper)
-    fill = field(build, FILL + upper)
+    fill = limit if field(build, FILL) else np.int64(0)
     slack = get_f32(field(build, SLACK), 0)
     candidates = field(scratch, CANDIDATES)
     flags = field(scratch, FLAGS)
@@ -203,9 +201,9 @@ def _choose(graph: Any, layer: Any, node: Any, size: Any, batch: Any, build: Any
         count = _add_neighbours(graph, layer, count, ef, scratch)
     for i in range(count):
         set_u8(field(scratch, FLAGS), i, np.int64(0))
-    count = _select(graph, layer, count, build, scratch)
-    chosen = field(scratch, CHOSEN)
     limit = field(build, LIMIT + np.int64(layer > 0))
+    count = select(graph, layer, count, limit, build, scratch)
+    chosen = field(scratch, CHOSEN)
     if layer == 0:
         # A parent is needed, and the rows of the batch are not in the graph yet.
         known = False
@@ -253,7 +251,7 @@ def choose(
 
 
 @jit
-def _tree_links(graph: Any, node: Any) -> Any:
+def tree_links(graph: Any, node: Any) -> Any:
     """How many links at a node belong to the tree."""
     here = record(graph, np.int64(0), node)
     count = np.int64(get_i32(here, PARENT) >= 0)
@@ -263,6 +261,16 @@ def _tree_links(graph: Any, node: Any) -> Any:
             break
         count += get_i32(record(graph, np.int64(0), other), PARENT) == node
     return count
+
+
+@jit
+def root_of(graph: Any, slot: Any) -> Any:
+    """The root, and lowest slot, of the tree that a slot is in."""
+    parent: Any = np.int64(slot)
+    while parent >= 0:
+        slot = parent
+        parent = get_i32(record(graph, np.int64(0), slot), PARENT)
+    return slot
 
 
 @paste
@@ -278,13 +286,14 @@ def _find_parent(graph: Any, chosen: Any, first: Any, limit: Any, adopted: Any) 
         last = i
         if other < first:
             known = other
-            if _tree_links(graph, other) + get_i32(adopted, other) < limit:
+            if tree_links(graph, other) + get_i32(adopted, other) < limit:
                 return other
-    # Most nodes have no children at all, so one that has room is near in number.
+    # Most nodes have no children at all, so one that has room is near in number. Below the root are trees of the dead.
+    root = root_of(graph, known)
     while True:
-        known = known - 1 if known > 0 else first - 1
+        known = known - 1 if known > root else first - 1
         in_graph = get_i32(record(graph, np.int64(0), known), HEAD) >= 0
-        if in_graph and _tree_links(graph, known) + get_i32(adopted, known) < limit:
+        if in_graph and tree_links(graph, known) + get_i32(adopted, known) < limit:
             set_i32(chosen, last, known)
             return known
 
@@ -378,6 +387,6 @@ def attach(
                 count += 1
         for i in range(count):
             set_u8(field(scratch, FLAGS), i, get_i64(candidates, i) & EXPANDED)
-        count = _select(graph, layer, count, build, scratch)
+        count = select(graph, layer, count, field(build, LIMIT + np.int64(layer > 0)), build, scratch)
         for i in range(room):
             set_i32(here, HEAD + i, get_i64(field(scratch, CHOSEN), i) if i < count else np.int64(NO_NODE))

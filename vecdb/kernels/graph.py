@@ -11,8 +11,8 @@ Three things differ from the paper, each with its reason:
 * Base-layer links hold a spanning tree: a row's *parent* is a neighbour that was in the graph before it, and pruning
   never drops the link between a row and its parent in either direction. So every row stays reachable from
   every other at layer 0, which the paper's pruning does not promise.
-* Rows that are not live conduct a search but are never results, and are chosen as neighbours only where no live
-  row was found.
+* Rows that are not live conduct a search until they are repaired, but are never results, and are chosen as neighbours
+  only where no live row was found.
 
 Distances that steer a walk are float32 and need only be right in their order; under codes they are those between
 rounded vectors, in squared steps of the codes. Kernels do not check bounds: whoever fills the arrays has validated
@@ -411,6 +411,8 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, scratch: Any) -> Any:
             if (live >= ef or size == room) and near >= get_i64(pool, size - 1):
                 continue
             if not is_live(graph, slot_of(graph, layer, node_of(near))):
+                if get_i32(record(graph, layer, node_of(near)), HEAD) < 0:
+                    continue  # repaired: a link to it is left, none leads on
                 near |= DEAD
             if size == room:
                 size -= 1

@@ -21,6 +21,7 @@ from vecdb.storage.keys import Space
 
 if TYPE_CHECKING:
     from vecdb.index.graph import Graph
+    from vecdb.index.repair import Repairer
 
 Float32 = NDArray[np.float32]
 Slots = NDArray[np.int64]
@@ -138,6 +139,7 @@ class ColumnMirror:
         self.upper = Blocks(upper, np.int32, -1, _blocks(state.upper, upper[0]))
         self.live = Blocks((LIVE_BYTES,), np.uint8, 0, _blocks(slots, LIVE_SLOTS))
         self._marks: list[tuple[ColumnState, int, Codes | None]] = []
+        self._waiting: Slots | None = None
         self.version = self.present()
 
     @property
@@ -179,6 +181,7 @@ class ColumnMirror:
 
     def roll_back(self) -> None:
         self.state, self.slots, self.codes = self._marks.pop()
+        self._waiting = None
         for blocks in self.blocks.values():
             blocks.roll_back()
 
@@ -235,11 +238,91 @@ class ColumnMirror:
                 self._link(0, live, workers, progress)
 
     def remove(self, slots: Slots) -> None:
-        """Make slots not live; their nodes still conduct searches."""
+        """Make slots not live; their nodes still conduct searches, until they are repaired."""
         self._set_live(slots, alive=False)
+        if not self.state.linked:
+            return
+        self._set_waiting(np.union1d(self.waiting(), self._linked(slots)))
+        if self._entry_slot() in slots:
+            layer, node = self._find_entry_point()
+            self.state = replace(self.state, entry_layer=layer, entry_node=node)
+
+    def waiting(self) -> Slots:
+        """The dead slots that have links still, ascending: they wait for repair."""
+        if self._waiting is None:
+            dead = np.zeros(0, np.int64)
+            if self.state.waiting:
+                bits = np.unpackbits(self.live.view().gather().reshape(-1), bitorder="little")
+                dead = np.flatnonzero(bits[: self.slots] == 0)
+            self._waiting = self._linked(dead)
+        return self._waiting
+
+    def _set_waiting(self, slots: Slots) -> None:
+        self._waiting = slots
+        self.state = replace(self.state, waiting=len(slots))
+
+    def _linked(self, slots: Slots) -> Slots:
+        """Those of the slots that have links."""
+        return slots[_items(self.links, slots, RECORD_HEAD) >= 0]
+
+    def repair(self, most: int) -> None:
+        """Repair some of the slots that wait, those of the lowest numbers."""
+        waiting = self.waiting()
+        if len(waiting):
+            self._repair(lambda repairer: repairer.repair(waiting[:most]))
+            self._set_waiting(self._linked(waiting))
+
+    def mend(self, first: int, stop: int) -> None:
+        """Turn the links of a range of slots away from those that wait: the first step of a complete repair."""
+        if self.state.linked and first < self.slots:
+            self._repair(lambda repairer: repairer.mend_range(first, min(stop, self.slots)))
+
+    def take_out(self, slots: Slots) -> int:
+        """Take those of the slots that wait out of the graph, after all others were mended: the last step of a complete
+        repair. Returns how many they were."""
+        slots = np.intersect1d(slots, self.waiting())
+        if len(slots):
+            self._repair(lambda repairer: repairer.remove(slots))
+            self._set_waiting(self._linked(self.waiting()))
+        return len(slots)
+
+    def _repair(self, work: Callable[[Repairer], None]) -> None:
+        from vecdb.index.repair import Repairer
+
+        with Workers(usable_cores()) as workers:
+            work(
+                Repairer(
+                    self.column.options,
+                    self.slots,
+                    lambda: self.present().graph,
+                    self.live.view(),
+                    self.links,
+                    self.upper,
+                    workers,
+                )
+            )
+
+    def _entry_slot(self) -> int:
+        """The slot of the entry point; -1 where there is none."""
+        layer, node = self.state.entry_layer, self.state.entry_node
+        return node if layer <= 0 else int(_items(self.upper, np.array([node]), 0)[0])
+
+    def _find_entry_point(self) -> tuple[int, int]:
+        """The first live node of the highest layer that has one."""
+        live = self.present().live_slots
+        if len(live) == 0:
+            return -1, -1
+        entries = np.arange(self.state.upper)
+        alive = entries[np.isin(_items(self.upper, entries, 0), live)]
+        if len(alive) == 0:
+            return 0, int(live[0])
+        layers = _items(self.upper, alive, 1)
+        highest = int(layers.argmax())
+        return int(layers[highest]), int(alive[highest])
 
     def resize(self, state: ColumnState, slots: int) -> None:
         """Have the counters and the blocks of a later version, for the loader to fill."""
+        self._waiting = None
         self._grow(slots)
         self.state, self.slots = state, slots
         self.links.extend(_blocks(slots if state.linked else 0, self.links.per_block))
@@ -335,6 +418,12 @@ class ColumnMirror:
             progress(linker.next_slot - first)
         layer, node = linker.entry_point
         self.state = replace(self.state, linked=True, upper=linker.entries, entry_layer=layer, entry_node=node)
+
+
+def _items(blocks: Blocks, nodes: Slots, item: int) -> NDArray[np.int32]:
+    """An item of nodes' records."""
+    items: NDArray[np.int32] = blocks.arena[blocks.table[nodes // blocks.per_block], nodes % blocks.per_block, item]
+    return items
 
 
 def links_per_block(options: Vector) -> int:

@@ -126,6 +126,9 @@ class CommittedView(View):
         self.reader = reader
         self._mirror = mirror
 
+    def __enter__(self) -> CommittedView:
+        return self
+
     @property
     def records(self) -> ReadTransaction:
         return self.reader

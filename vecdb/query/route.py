@@ -45,7 +45,7 @@ def choose_route(version: ColumnVersion, k: int, ef: int | None, exact: bool, ma
     if exact or not version.state.linked:
         return scan
     if matching is None:
-        walked = _COMPARED_PER_EF * beam * version.slots // max(live, 1)
+        walked = _COMPARED_PER_EF * beam * (live + version.state.waiting) // max(live, 1)
         return scan if live <= walked else Route("graph", beam, walked)
     if found <= _FEW:
         return scan

@@ -74,6 +74,7 @@ class ColumnState:
     trainings: int = 0  # of the quantizer; a graph begins with one
     trained_rows: int = 0  # live at its last training
     outliers: int = 0  # rows since then that lie outside its range
+    waiting: int = 0  # dead slots that the graph still links
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,7 @@ def _check_column(column: ColumnState, slots: int) -> None:
     entries = column.upper if column.entry_layer > 0 else slots
     if (
         not 0 <= column.live <= slots
+        or not 0 <= column.waiting <= slots - column.live
         or not 0 <= column.upper <= MAX_SLOTS
         or not isinstance(column.linked, bool)
         or not -1 <= column.entry_layer <= 64

@@ -371,6 +371,17 @@ class ReadTransaction(Records):
         except lmdb.Error as error:
             raise self._environment.read_error(error) from error
 
+    def used_bytes(self) -> int:
+        """The bytes of the pages that hold something, but for the list of free ones."""
+        meta_pages = 2
+        try:
+            transaction = self._lmdb()
+            trees = [transaction.stat(space) for space in self._spaces.values()]
+            used = sum(tree["branch_pages"] + tree["leaf_pages"] + tree["overflow_pages"] for tree in trees)
+            return (meta_pages + 1 + used) * trees[0]["psize"]  # a page more for the names of the sub-databases
+        except lmdb.Error as error:
+            raise self._environment.read_error(error) from error
+
     def _lmdb(self) -> lmdb.Transaction[memoryview]:
         if self._transaction is None:
             self._environment.check_usable()

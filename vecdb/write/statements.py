@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import repeat
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from vecdb.storage.rows import (
 from vecdb.write.batch import Batch, ColumnVectors, absent, read_vectors
 
 Progress = Callable[[int], None]
+_REPAIRED: Final = 2  # tombstones repaired with each new row: more than the one that an update leaves
 OldRow = tuple[int, RowRecord]  # with its slot
 
 
@@ -198,7 +199,9 @@ def _append(writer: Writer, table: Table, batch: Batch, progress: Progress) -> N
         def report(done: int, before: int = number) -> None:
             progress((before * len(batch) + done) // columns)
 
-        writer.writable(table, column).append(vectors.values, vectors.present, report)
+        mirror = writer.writable(table, column)
+        mirror.append(vectors.values, vectors.present, report)
+        mirror.repair(_REPAIRED * len(batch))
     ints = [identifier for identifier in batch.ids if isinstance(identifier, int)]
     writer.set_state(
         schema.table,

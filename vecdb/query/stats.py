@@ -1,0 +1,53 @@
+"""What a database and its tables hold, and what maintenance would win: counters that every commit keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vecdb.storage.catalog import Table
+
+
+@dataclass(frozen=True)
+class ColumnStats:
+    """A vector column. `waiting` are deleted rows that its graph still links: searches pass through them until they are
+    repaired, which `vacuum` would do."""
+
+    rows: int
+    graph: bool
+    waiting: int
+
+
+@dataclass(frozen=True)
+class TableStats:
+    """A table. `slots` are numbers that rows ever got."""
+
+    rows: int
+    slots: int
+    columns: dict[str, ColumnStats]
+
+    @property
+    def tombstones(self) -> int:
+        """Slots whose rows are gone."""
+        return self.slots - self.rows
+
+    @property
+    def waiting(self) -> int:
+        """The most of its columns."""
+        return max((column.waiting for column in self.columns.values()), default=0)
+
+
+@dataclass(frozen=True)
+class DatabaseStats:
+    """A database. `free_bytes` of the file hold nothing; later writes use them again."""
+
+    version: int
+    file_bytes: int
+    free_bytes: int
+    tables: dict[str, TableStats]
+
+
+def table_stats(table: Table) -> TableStats:
+    """The counters of a table."""
+    states = {column.name: table.state.columns[column.number] for column in table.schema.columns}
+    columns = {name: ColumnStats(state.live, state.linked, state.waiting) for name, state in states.items()}
+    return TableStats(table.state.rows, table.state.slots, columns)
