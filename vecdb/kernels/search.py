@@ -134,6 +134,7 @@ def search(
     and in its order. Returns the number of distances that the walks computed.
     """
     compared = np.int64(0)
+    near = np.int64(0) if field(graph, METRIC) == IP else k  # inner products are no distances
     for number in range(count):
         query = shift(queries, number * field(graph, DIM), 4)
         load_query(graph, query, scratch)
@@ -141,7 +142,10 @@ def search(
         size = np.int64(1)
         layer = entry_layer
         while layer >= 0:
-            size, steps = beam(graph, layer, size, np.int64(1) if layer > 0 else ef, scratch)
+            if layer > 0:
+                size, steps = beam(graph, layer, size, np.int64(1), np.int64(0), scratch)
+            else:
+                size, steps = beam(graph, layer, size, ef, near, scratch)
             compared += steps
             if layer > 0:
                 size = np.int64(1)
