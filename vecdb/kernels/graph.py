@@ -64,7 +64,10 @@ _PLACES_PER_NODE: Final = 32
 MOST_TOGETHER: Final = 4
 # How much farther than the k-th a walk goes on to look, by the root of its beam.
 _REACH: Final = np.float32(0.007)
-_ANYWHERE: Final = 2**63 - 1
+ANYWHERE: Final = 2**63 - 1
+# Rows whose distances by codes are so many standard deviations of the rounding apart, their vectors order alike.
+_SIGMAS: Final = np.float32(4.0)
+_ROUNDING: Final = np.float32(8.0 / 12.0)  # see `doubtful`
 _CACHE_LINE: Final = 64
 _MOST_LINES: Final = 8  # of a float32 vector; what comes after, the processor fetches by itself
 
@@ -387,6 +390,21 @@ def _bound(pool: Any, k: Any, ef: Any, scratch: Any) -> Any:
     return sort_key(reach * reach * (number_of(get_i64(pool, k - 1)) + offset) - offset)
 
 
+@paste
+def doubtful(key: Any, scratch: Any) -> Any:
+    """Up to which key rows may be nearer by their vectors than that of `key`, as codes are rounded.
+
+    Rounding moves each number of a row and of the query by 1/12 of their steps² (variance), and so a square distance by
+    4/12 of it times (row's step² + query's step²); two rows are compared.
+    """
+    terms = field(scratch, TERMS)
+    offset = get_f32(terms, 2)
+    square = max(number_of(key) + offset, np.float32(0.0))
+    step = get_f32(terms, 0) / np.float32(2.0)  # of the query, in those of the rows
+    variance = _ROUNDING * (np.float32(1.0) + step * step) * square
+    return sort_key(square + _SIGMAS * np.float32(math.sqrt(variance)) - offset)
+
+
 @jit
 def beam(graph: Any, layer: Any, size: Any, ef: Any, k: Any, scratch: Any) -> Any:
     """Algorithm 2: the nearest to the query on one layer, from the first `size` keys of the pool.
@@ -408,7 +426,7 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, k: Any, scratch: Any) -> An
         live += (key & DEAD) == 0
     compared = np.int64(0)
     at = np.int64(0)
-    bound: Any = np.int64(_ANYWHERE)
+    bound: Any = np.int64(ANYWHERE)
     while at < size:
         if k > 0 and size >= k and live == size:
             bound = _bound(pool, k, ef, scratch)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from vecdb.kernels.graph import (
+    ANYWHERE,
     CHOSEN,
+    CODED,
     DEAD,
     DIM,
     IP,
@@ -18,6 +20,7 @@ from vecdb.kernels.graph import (
     VECTORS,
     beam,
     descend,
+    doubtful,
     enter,
     fetch_vector,
     load_query,
@@ -95,12 +98,17 @@ def answer(
     chosen = field(scratch, CHOSEN)
     most = rerank if rerank > 0 else k
     taken = np.int64(0)
+    far: Any = np.int64(ANYWHERE)
     for i in range(size):
         key = get_i64(pool, i)
-        if key & DEAD == 0 and taken < most:
+        if taken == most or key >= far:
+            break
+        if key & DEAD == 0:
             set_i64(chosen, taken, node_of(key))
             fetch_vector(graph, node_of(key))
             taken += 1
+            if taken == k and field(graph, CODED) and metric != IP:
+                far = doubtful(key, scratch)
     nearest = shift(slots, number * k, 4)
     exact = shift(distances, number * k, 8)
     found = np.int64(0)
