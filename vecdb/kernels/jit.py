@@ -16,6 +16,7 @@ from vecdb.kernels.simd import LEVEL
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Sums may be reordered, so that they run on vector registers. NaN and infinity keep their meaning.
+_NOT_FROM_PYTHON: Final = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _FAST_MATH: Final = {"reassoc", "contract", "nsz", "arcp"}
 
 
@@ -35,18 +36,18 @@ _SOURCES: Final = _sources()
 
 def jit(function: Function) -> Function:
     """Compile a part of a kernel, on first use."""
-    return _compile(function)
+    return _compile(function, **_NOT_FROM_PYTHON)
 
 
 def inline(function: Function) -> Function:
     """As `jit`, for what is called for each row or neighbour: machine code without a call, at every place of use."""
-    return _compile(function, forceinline=True)
+    return _compile(function, forceinline=True, **_NOT_FROM_PYTHON)
 
 
 def paste(function: Function) -> Function:
     """As `jit`, for what is short or used once: it becomes part of its callers before they are compiled, which saves
     the time to compile it by itself."""
-    return _compile(function, inline="always")
+    return _compile(function, inline="always", **_NOT_FROM_PYTHON)
 
 
 class _Notice(event.Listener):

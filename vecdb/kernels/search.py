@@ -150,10 +150,8 @@ def search(
         size = np.int64(1)
         layer = entry_layer
         while layer >= 0:
-            if layer > 0:
-                size, steps = beam(graph, layer, size, np.int64(1), np.int64(0), scratch)
-            else:
-                size, steps = beam(graph, layer, size, ef, near, scratch)
+            base = layer == 0
+            size, steps = beam(graph, layer, size, ef if base else np.int64(1), near if base else np.int64(0), scratch)
             compared += steps
             if layer > 0:
                 size = np.int64(1)
