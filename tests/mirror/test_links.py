@@ -62,7 +62,7 @@ def test_a_small_commit_writes_records_and_a_large_one_blocks(
 def test_the_journal_is_at_most_half_of_the_blocks(
     db: vecdb.Database, table: vecdb.Table, rng: np.random.Generator
 ) -> None:
-    written = set()
+    written: set[bytes] = set()
     for number in range(200):  # several laps
         table.insert(ROWS + number, rng.normal(size=DIM))
         now = entries(db)
