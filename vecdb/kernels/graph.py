@@ -384,10 +384,14 @@ def enter(graph: Any, layer: Any, node: Any, scratch: Any) -> None:
 
 @paste
 def _bound(pool: Any, k: Any, ef: Any, scratch: Any) -> Any:
-    """The key from which on nothing is looked at: of a distance (1 + reach) times that of the k-th key."""
+    """The key from which on nothing is looked at: of a distance (1 + reach) times that of the k-th live key."""
+    at = np.int64(-1)
+    while k > 0:
+        at += 1
+        k -= (get_i64(pool, at) & DEAD) == 0
     offset = get_f32(field(scratch, TERMS), 2)
     reach = np.float32(1.0) + _REACH * np.float32(math.sqrt(ef))
-    return sort_key(reach * reach * (number_of(get_i64(pool, k - 1)) + offset) - offset)
+    return sort_key(reach * reach * (number_of(get_i64(pool, at)) + offset) - offset)
 
 
 @paste
@@ -428,7 +432,7 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, k: Any, scratch: Any) -> An
     at = np.int64(0)
     bound: Any = np.int64(ANYWHERE)
     while at < size:
-        if k > 0 and size >= k and live == size:
+        if k > 0 and live >= k:
             bound = _bound(pool, k, ef, scratch)
         count = np.int64(0)
         expanded = np.int64(0)

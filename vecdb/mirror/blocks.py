@@ -20,6 +20,7 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
 EPOCH, FREE = 0, 1  # in `state`
+BLANK = 0  # the place of a block of the fill value that is shared by all blocks which were cleared
 _NO_EPOCH = -1
 _MANY = 16  # records for each block: to remember which they are is not worth it any more
 _NO_RECORDS = np.zeros(0, np.int64)
@@ -49,22 +50,23 @@ class Blocks:
 
     def __init__(self, shape: tuple[int, ...], dtype: type, fill: int, count: int = 0) -> None:
         """`count` blocks of undefined content, for a loader to fill through `arena`."""
-        places = count + 8
+        places = count + 9
         self._fill = fill
         self._marks: list[_Mark] = []
         self._retired: deque[tuple[ReferenceType[Any], Int32]] = deque()
         self.arena: NDArray[Any] = np.empty((places, *shape), dtype)
         self.table: Int32 = np.zeros(max(count, 8), np.int32)
-        self.table[:count] = np.arange(count)
+        self.arena[BLANK] = fill
+        self.table[:count] = np.arange(1, count + 1)
         self.count = count
         self.epochs: Int64 = np.full(places, _NO_EPOCH, np.int64)
-        self.epochs[:count] = 0
+        self.epochs[: count + 1] = 0
         self.free: Int32 = np.zeros(places, np.int32)
         self.state: Int64 = np.zeros(2, np.int64)
         # Records that this transaction made ready to be changed, and how many times; None of many, or of all.
         self._owned: list[Int64] | None = None
         self._owned_records = 0
-        self._give_back(np.arange(count, places))
+        self._give_back(np.arange(count + 1, places))
 
     @property
     def per_block(self) -> int:
@@ -122,6 +124,7 @@ class Blocks:
         first = self._marks[0]
         changed = self.changed()
         replaced = first.table[changed[changed < first.blocks]]
+        replaced = replaced[replaced != BLANK]
         if len(replaced):
             self._retired.append((ref(previous), replaced))
         self._drop_unused(first.epoch)
@@ -174,6 +177,18 @@ class Blocks:
             self.table[number] = self._take()
             self.arena[self.table[number]] = self._fill
         self.count = count
+
+    def clear(self, numbers: Int64) -> None:
+        """Have blocks hold the fill value, in no place of their own."""
+        own = self.table[numbers]
+        own = own[self.epochs[own] >= self._marks[-1].epoch] if self._marks else own
+        self.table[numbers] = BLANK
+        self._give_back(own[own != BLANK])
+
+    def is_cleared(self, numbers: Int64) -> NDArray[np.bool_]:
+        """Which of the blocks have no place of their own."""
+        cleared: NDArray[np.bool_] = self.table[numbers] == BLANK
+        return cleared
 
     def own(self, number: int) -> NDArray[Any]:
         """The block, ready to be changed."""

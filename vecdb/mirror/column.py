@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vecdb.index.live import are_live
 from vecdb.index.quantizer import CODE_BLOCK, TRAINING_ROWS, Quantizer, inverse_lengths
 from vecdb.index.threads import Workers, usable_cores
 from vecdb.mirror.blocks import Blocks, BlocksView
-from vecdb.mirror.vectors import Vectors, flat
+from vecdb.mirror.vectors import Ranges, Vectors, flat
 from vecdb.options import GRAPH_FROM, Vector
 from vecdb.storage.catalog import Column, ColumnState
 from vecdb.storage.geometry import LIVE_BYTES, records_per_block
@@ -34,6 +35,8 @@ LINKS_HEAD = 8  # bytes: the version of a block of base-layer records
 # The mask of each bit of a byte of live bits.
 _BITS: Final = np.left_shift(1, np.arange(8)).astype(np.uint8)
 _NONE_ABSENT: Final = np.zeros(0, np.bool_)
+_NO_SLOTS: Final = np.zeros(0, np.int64)
+_USED_TOGETHER: Final = 1024  # slots that are copied together where one is of use
 _PARALLEL_FROM: Final = 64  # rows for which threads are started
 _ENCODED_AT_ONCE: Final = 4096
 # The quantizer is trained anew when so many rows since the last time lie outside its range, and ...
@@ -55,16 +58,17 @@ class Codes:
 
     @classmethod
     def empty(cls, quantizer: Quantizer | None, dim: int, capacity: int) -> Codes:
-        """Of undefined content, for `capacity` slots."""
+        """Of zeros, for `capacity` slots."""
         width = -(-dim // CODE_BLOCK) * CODE_BLOCK
         rows = capacity if quantizer is not None else 0
         return cls(quantizer, flat((rows, width), np.uint8), flat((capacity,), np.float32))
 
-    def grown(self, slots: int, capacity: int) -> Codes:
-        """A copy of the first `slots`, with room for more."""
+    def grown(self, used: Ranges, capacity: int) -> Codes:
+        """A copy of the slots that are used, with room for more."""
         larger = Codes.empty(self.quantizer, self.codes.shape[1], capacity)
-        larger.codes[:slots] = self.codes[:slots]
-        larger.weights[:slots] = self.weights[:slots]
+        for first, stop in used:
+            larger.codes[first:stop] = self.codes[first:stop]
+            larger.weights[first:stop] = self.weights[first:stop]
         return larger
 
     @property
@@ -141,6 +145,7 @@ class ColumnMirror:
         self.live = Blocks((LIVE_BYTES,), np.uint8, 0, _blocks(slots, LIVE_SLOTS))
         self._marks: list[tuple[ColumnState, int, Codes | None]] = []
         self._waiting: Slots | None = None
+        self._gone: list[Slots] = []  # that this transaction made of no use, and may have
         self.version = self.present()
 
     @property
@@ -181,6 +186,8 @@ class ColumnMirror:
     # Transactions
 
     def mark(self) -> None:
+        if not self._marks:
+            self._gone = []
         self._marks.append((self.state, self.slots, self.codes))
         for blocks in self.blocks.values():
             blocks.mark()
@@ -233,11 +240,13 @@ class ColumnMirror:
         self.live.extend(_blocks(stop, LIVE_SLOTS))
         self.slots = stop
         self._set_live(first + np.flatnonzero(present), alive=True)
+        if not present.all():
+            self._gone.append(first + np.flatnonzero(~present))
         with Workers(usable_cores() if len(present) >= _PARALLEL_FROM else 1) as workers:
             if self.state.linked:
                 self._encode(first, present, workers)
                 self._link(first, present, workers, progress)
-            elif stop >= GRAPH_FROM:
+            elif stop >= GRAPH_FROM and self.state.live:
                 live = np.zeros(stop, np.bool_)
                 live[self.present().live_slots] = True
                 self._train(workers)
@@ -247,6 +256,7 @@ class ColumnMirror:
         """Make slots not live; their nodes still conduct searches, until they are repaired."""
         self._set_live(slots, alive=False)
         if not self.state.linked:
+            self._gone.append(slots)
             return
         self._set_waiting(np.union1d(self.waiting(), self._linked(slots)))
         if self._entry_slot() in slots:
@@ -277,6 +287,7 @@ class ColumnMirror:
         if len(waiting):
             self._repair(lambda repairer: repairer.repair(waiting[:most]))
             self._set_waiting(self._linked(waiting))
+            self._gone.append(waiting[:most])
 
     def mend(self, first: int, stop: int) -> None:
         """Turn the links of a range of slots away from those that wait: the first step of a complete repair."""
@@ -290,6 +301,7 @@ class ColumnMirror:
         if len(slots):
             self._repair(lambda repairer: repairer.remove(slots))
             self._set_waiting(self._linked(self.waiting()))
+            self._gone.append(slots)
         return len(slots)
 
     def _repair(self, work: Callable[[Repairer], None]) -> None:
@@ -307,6 +319,39 @@ class ColumnMirror:
                     workers,
                 )
             )
+
+    # Slots that are gone: not live, and without links
+
+    def gone_blocks(self, per_block: int) -> Slots:
+        """Blocks of so many slots that this transaction may have left without one of any use: they are not stored."""
+        if not self._gone:
+            return _NO_SLOTS
+        numbers = np.unique(np.concatenate(self._gone) // per_block)
+        return numbers[~self.are_stored(numbers, per_block)]
+
+    def are_stored(self, numbers: Slots, per_block: int) -> NDArray[np.bool_]:
+        """Which blocks of so many slots are stored: those that have one of use, and the last."""
+        if self.state.live + self.state.waiting == self.slots:
+            return np.ones(len(numbers), np.bool_)
+        return ~self.are_gone(numbers, per_block) | ((numbers + 1) * per_block >= self.slots)
+
+    def are_gone(self, numbers: Slots, per_block: int, *, by_links: bool = True) -> NDArray[np.bool_]:
+        """Which blocks of so many slots have none of any use; without links, as far as live bits tell."""
+        slots = (numbers[:, None] * per_block + np.arange(per_block)).ravel()
+        inside = slots < self.slots
+        used = inside.copy()
+        used[inside] = are_live(self.live.arena, self.live.table, slots[inside])
+        if by_links and self.state.linked:
+            used[inside] |= _items(self.links, slots[inside], RECORD_HEAD) >= 0
+        gone: NDArray[np.bool_] = np.logical_not(used.reshape(-1, per_block).any(axis=1))
+        return gone
+
+    def _used(self) -> Ranges:
+        """The slots that are not gone, in ranges of whole groups."""
+        groups = np.arange(_blocks(self.slots, _USED_TOGETHER))
+        used = np.concatenate([[False], ~self.are_gone(groups, _USED_TOGETHER), [False]])
+        edges = np.flatnonzero(np.diff(used)) * _USED_TOGETHER
+        return [(first, min(stop, self.slots)) for first, stop in edges.reshape(-1, 2).tolist()]
 
     def _entry_slot(self) -> int:
         """The slot of the entry point; -1 where there is none."""
@@ -338,9 +383,9 @@ class ColumnMirror:
     def _grow(self, slots: int) -> None:
         """Room for vectors and codes. A larger array is a new one: versions keep the old."""
         if self.vectors is not None and slots > len(self.vectors.array):
-            self.vectors = self.vectors.grown(self.slots, _larger(len(self.vectors.array), slots))
+            self.vectors = self.vectors.grown(self._used(), _larger(len(self.vectors.array), slots))
         if self.codes is not None and slots > len(self.codes.weights):
-            self.codes = self.codes.grown(self.slots, _larger(len(self.codes.weights), slots))
+            self.codes = self.codes.grown(self._used(), _larger(len(self.codes.weights), slots))
 
     def _set_live(self, slots: Slots, *, alive: bool) -> None:
         numbers = slots // LIVE_SLOTS

@@ -23,7 +23,7 @@ from vecdb.mirror.column import (
     links_per_block,
     upper_per_block,
 )
-from vecdb.mirror.links import check_links, read_links, write_links
+from vecdb.mirror.links import check_links, find_missing, read_links, write_links
 from vecdb.mirror.payloads import Place, read_payload, read_payloads
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, ColumnState, Schema
@@ -47,13 +47,15 @@ def load_column(
     per_block = vectors_per_block(column)
     absent = np.ones(0 if quantizer is None else slots // per_block, np.bool_)
     mirror = ColumnMirror(column, state, slots, quantizer, absent if vectors else None)
-    _read_vectors(records, mirror, where, len(absent) * per_block, slots)
-    _read_codes(records, mirror, where, 0, slots)
-    read_links(records, mirror, where, range(mirror.links.count))
     for space, blocks in mirror.plain_blocks.items():
         for numbers, found in _read_blocks(records, mirror, where, space, range(blocks.count)):
             blocks.arena[blocks.table[numbers[0] : numbers[-1] + 1]] = found
     _check_live(mirror.present(), where)
+    read_links(records, mirror, where, range(mirror.links.count))
+    _check_waiting(mirror, where)
+    absent[find_missing(records, where, Space.VECTORS, mirror, np.arange(len(absent)), per_block)] = False
+    _read_vectors(records, mirror, where, len(absent) * per_block, slots)
+    _read_codes(records, mirror, where, 0, slots)
     return mirror
 
 
@@ -127,24 +129,31 @@ def follow(
     state: ColumnState,
     slots: int,
     changes: dict[Space, NDArray[np.uint32]],
+    version: int,
 ) -> None:
-    """Move a column on to the version that `records` reads; `changes` are the blocks that differ."""
+    """Move a column on to the `version` that `records` reads; `changes` are the blocks that differ."""
     where = Place(schema, mirror.column)
     mirror.mark()
     try:
         old, trainings, position = mirror.slots, mirror.state.trainings, mirror.state.journal
         mirror.resize(state, slots)
-        _read_vectors(records, mirror, where, old, slots)
-        if trainings != state.trainings:
-            mirror.codes = None
-        _read_codes(records, mirror, where, old, slots)
-        read_links(records, mirror, where, changes.get(Space.LINKS, _NO_BLOCKS).tolist(), position)
         for space, blocks in mirror.plain_blocks.items():
             changed = changes.get(space, _NO_BLOCKS).astype(np.int64)
             blocks.own_all(changed)
             for numbers, found in _read_blocks(records, mirror, where, space, changed.tolist()):
                 blocks.arena[blocks.table[list(numbers)]] = found
         _check_live(mirror.present(), where)
+        read_links(records, mirror, where, changes.get(Space.LINKS, _NO_BLOCKS).tolist(), position)
+        if mirror.vectors is not None:
+            changed, per_block = (
+                changes.get(Space.VECTORS, _NO_BLOCKS).astype(np.int64),
+                vectors_per_block(mirror.column),
+            )
+            mirror.vectors.forget(find_missing(records, where, Space.VECTORS, mirror, changed, per_block), version)
+        _read_vectors(records, mirror, where, old, slots)
+        if trainings != state.trainings:
+            mirror.codes = None
+        _read_codes(records, mirror, where, old, slots)
     except BaseException:
         mirror.roll_back()
         raise
@@ -166,7 +175,8 @@ def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror, versio
             },
         )
     per_block = vectors_per_block(column)
-    for number, slots in _blocks_of(mirror.published_slots, mirror.slots, per_block):
+    _delete_gone(writes, Space.VECTORS, table, mirror, per_block)
+    for number, slots in _blocks_of(mirror, mirror.published_slots, per_block):
         vectors = np.zeros((per_block, column.options.dim), vector_dtype(column))
         vectors[: slots.stop - slots.start] = mirror.array[slots]
         writes.put(Space.VECTORS, keys.block(table, column.number, number), vectors.tobytes())
@@ -180,17 +190,26 @@ def _write_codes(writes: PendingWrites, table: int, mirror: ColumnMirror, codes:
         training = np.float64(quantizer.step).astype("<f8").tobytes() + quantizer.mean.astype("<f4").tobytes()
         writes.put(Space.CODES, keys.block(table, column.number, keys.QUANTIZER), training)
     per_block = codes_per_block(column)
-    for number, slots in _blocks_of(mirror.published_codes, mirror.slots, per_block):
+    _delete_gone(writes, Space.CODES, table, mirror, per_block)
+    for number, slots in _blocks_of(mirror, mirror.published_codes, per_block):
         block = np.zeros(per_block, _code_record(column))
         block["weight"][: slots.stop - slots.start] = codes.weights[slots]
         block["codes"][: slots.stop - slots.start] = codes.codes[slots, : column.options.dim]
         writes.put(Space.CODES, keys.block(table, column.number, number), block.tobytes())
 
 
-def _blocks_of(first: int, stop: int, per_block: int) -> Iterator[tuple[int, slice]]:
-    """The blocks in which the slots from `first` to `stop` are: numbers, and the slots of each up to `stop`."""
-    for number in range(first // per_block, -(-stop // per_block)):
-        yield number, slice(number * per_block, min((number + 1) * per_block, stop))
+def _blocks_of(mirror: ColumnMirror, first: int, per_block: int) -> Iterator[tuple[int, slice]]:
+    """The blocks to be stored of the slots from `first` on: numbers, and the slots of each that there are."""
+    numbers = np.arange(first // per_block, -(-mirror.slots // per_block))
+    for number in numbers[mirror.are_stored(numbers, per_block)].tolist():
+        yield number, slice(number * per_block, min((number + 1) * per_block, mirror.slots))
+
+
+def _delete_gone(writes: PendingWrites, space: Space, table: int, mirror: ColumnMirror, per_block: int) -> None:
+    """Delete blocks that have no slot of use any more."""
+    for number in mirror.gone_blocks(per_block).tolist():
+        if number * per_block < mirror.published_slots:
+            writes.delete(space, keys.block(table, mirror.column.number, number))
 
 
 def read_vector(records: Records, schema: Schema, column: Column, slot: int) -> Stored:
@@ -222,9 +241,12 @@ def _read_vectors(records: Records, mirror: ColumnMirror, where: Place, first: i
     if stop == first or mirror.vectors is None:
         return
     array, per_block = mirror.vectors.array, vectors_per_block(mirror.column)
-    for number, slots in _blocks_of(first, stop, per_block):
-        low = max(first, slots.start)
-        array[low : slots.stop] = _vector_block(records, where, number)[low - slots.start :][: slots.stop - low]
+    numbers = np.arange(first // per_block, -(-stop // per_block))
+    missing = find_missing(records, where, Space.VECTORS, mirror, numbers, per_block)
+    for number in np.setdiff1d(numbers, missing).tolist():
+        start = number * per_block
+        low, high = max(first, start), min(stop, start + per_block)
+        array[low:high] = _vector_block(records, where, number)[low - start : high - start]
 
 
 def _read_codes(records: Records, mirror: ColumnMirror, where: Place, first: int, stop: int) -> None:
@@ -240,14 +262,16 @@ def _read_codes(records: Records, mirror: ColumnMirror, where: Place, first: int
         return
     codes, weights = mirror.codes.codes, mirror.codes.weights
     record, per_block = _code_record(mirror.column), codes_per_block(mirror.column)
-    numbers = range(first // per_block, -(-stop // per_block))
-    for part, payload in read_payloads(records, where, Space.CODES, numbers, per_block * record.itemsize):
-        start = part[0] * per_block
-        low, high = max(first, start), min(stop, start + len(part) * per_block)
-        block = np.frombuffer(payload, record)[low - start : high - start]
-        weights[low:high] = block["weight"]
-        codes[low:high, : options.dim] = block["codes"]
-    codes[first:stop, options.dim :] = ZERO_CODE
+    numbers = np.arange(first // per_block, -(-stop // per_block))
+    stored = np.setdiff1d(numbers, find_missing(records, where, Space.CODES, mirror, numbers, per_block))
+    for run in np.split(stored, np.flatnonzero(np.diff(stored) > 1) + 1):
+        for part, payload in read_payloads(records, where, Space.CODES, run.tolist(), per_block * record.itemsize):
+            start = part[0] * per_block
+            low, high = max(first, start), min(stop, start + len(part) * per_block)
+            block = np.frombuffer(payload, record)[low - start : high - start]
+            weights[low:high] = block["weight"]
+            codes[low:high, : options.dim] = block["codes"]
+            codes[low:high, options.dim :] = ZERO_CODE
 
 
 def _read_quantizer(records: Records, where: Place) -> Quantizer | None:
@@ -313,6 +337,14 @@ def _descends(entries: NDArray[np.int32], first: int, count: int) -> bool:
     slots, layers = existing[:, 0], existing[:, 1]
     numbers = first + np.arange(len(existing))
     return bool((slots >= 0).all() and (layers >= 1).all() and ((layers == 1) | (numbers > 0)).all())
+
+
+def _check_waiting(mirror: ColumnMirror, where: Place) -> None:
+    """Links of dead slots agree with the counters: where links are missing, no slot had any."""
+    linked = mirror.links.arena[mirror.links.table[: mirror.links.count], :, RECORD_HEAD].reshape(-1) >= 0
+    dead = np.unpackbits(mirror.live.view().gather().reshape(-1), bitorder="little")[: len(linked)] == 0
+    if np.count_nonzero(linked[: len(dead)] & dead) != mirror.state.waiting:
+        raise where.error(Space.LINKS, 0, "or another does not agree with the table's counters")
 
 
 def _check_live(version: ColumnVersion, where: Place) -> None:

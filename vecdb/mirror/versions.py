@@ -96,7 +96,7 @@ class View(ABC):
         memory = version.vectors
         if memory is not None:
             load_vectors(self.records, table.schema, version, None if whole else _BLOCKS_AT_ONCE)
-            if memory.whole:
+            if memory.whole and self.version_number >= memory.since:
                 return memory.array
         return VectorsInFile(self.records, table.schema, version)
 
@@ -242,7 +242,7 @@ class Mirror:
             changed = changes.get(place, {})
             if changed or (column_state, table.state.slots) != (mirror.state, mirror.slots):
                 try:
-                    follow(reader, table.schema, mirror, column_state, table.state.slots, changed)
+                    follow(reader, table.schema, mirror, column_state, table.state.slots, changed, state.version)
                 except BaseException:
                     self._drop(place)
                     raise

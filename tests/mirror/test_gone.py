@@ -1,0 +1,132 @@
+"""Blocks whose slots are all gone leave the file and memory; nobody who reads an older version misses them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+import vecdb
+from tests.oracles.brute_force import nearest, recall
+from tests.oracles.invariants import check_database
+from vecdb.mirror.blocks import BLANK
+from vecdb.mirror.versions import Mirror
+from vecdb.storage.keys import Space
+
+ROWS, DIM, PART = 3000, 24, 500
+
+
+def count(db: vecdb.Database, space: Space) -> int:
+    with db._view() as view:
+        return sum(1 for _ in view.records.scan(space, b""))
+
+
+def links_of(mirror: Mirror) -> np.ndarray:
+    with mirror.view() as view:
+        table = view.find_table("t")
+        return view.column(table, table.schema.columns[0]).links.gather()
+
+
+@pytest.mark.parametrize("quantization", ["u8", "none"])
+def test_a_sliding_window_keeps_its_size(
+    path: Path, rng: np.random.Generator, quantization: Literal["u8", "none"]
+) -> None:
+    vectors = rng.normal(size=(4 * ROWS, DIM)).astype(np.float32)
+    with vecdb.connect(path) as db:
+        table = db.create_table("t", dim=DIM, metric="l2", quantization=quantization)
+        table.insert(range(ROWS), vectors[:ROWS])
+        first = {space: count(db, space) for space in (Space.VECTORS, Space.CODES, Space.LINKS)}
+        follower = Mirror(db._environment, 1 << 30)
+        links_of(follower)
+        for start in range(0, 3 * ROWS, PART):
+            table.delete(range(start, start + PART))
+            table.insert(range(start + ROWS, start + ROWS + PART), vectors[start + ROWS : start + ROWS + PART])
+            np.testing.assert_array_equal(links_of(follower), links_of(db._mirror))
+        for space, blocks in first.items():
+            assert count(db, space) <= 1.4 * blocks
+        mirror = next(iter(db._mirror.columns.values()))
+        assert np.count_nonzero(mirror.links.table[: mirror.links.count] == BLANK) > ROWS // 24
+        assert len(mirror.links.arena) <= 4 * first[Space.LINKS]
+        check_database(db)
+        table.vacuum()
+        for space, blocks in first.items():
+            assert count(db, space) <= blocks + 3
+        check_database(db)
+    with vecdb.connect(path) as db:
+        table = db.table("t")
+        queries = vectors[::400]
+        right = [[int(row) + 3 * ROWS for row in nearest(vectors[3 * ROWS :], query, "l2", 10)] for query in queries]
+        for _ in range(2):  # vectors are in the file first, then in memory
+            assert recall(table.search_batch(queries, ef=200).ids.tolist(), right) > 0.98
+        assert table.search_batch(queries, exact=True).ids.tolist() == right
+        table.insert("more", vectors[0])
+        assert table.search(vectors[0], k=1).ids == ["more"]
+
+
+def test_who_reads_an_older_version_still_has_what_was_there(path: Path, rng: np.random.Generator) -> None:
+    vectors = rng.normal(size=(2 * ROWS, DIM)).astype(np.float32)
+    with vecdb.connect(path) as db:
+        table = db.create_table("t", dim=DIM, metric="l2")
+        table.insert(range(ROWS), vectors[:ROWS])
+    with vecdb.connect(path) as db:
+        table = db.table("t")
+        other = Mirror(db._environment, 1 << 30)  # loads a column before the rows go, its vectors after
+        old = other.view()
+        before = old.find_table("t")
+        version = old.column(before, before.schema.columns[0])
+        assert version.vectors is not None
+        assert version.vectors.absent.all()
+        table.delete(range(ROWS - 1))
+        table.insert(range(ROWS, 2 * ROWS), vectors[ROWS:])
+        table.vacuum()
+        with other.view() as new:
+            after = new.find_table("t")
+            rows = new.vectors(after, new.column(after, after.schema.columns[0]), whole=True)
+            np.testing.assert_array_equal(rows[np.arange(ROWS - 1, 2 * ROWS)], vectors[ROWS - 1 :])
+        rows = old.vectors(before, version, whole=True)
+        np.testing.assert_array_equal(rows[np.arange(ROWS)], vectors[:ROWS])
+        old.close()
+        assert table.search(vectors[5], k=1).ids != [5]
+
+
+def test_codes_made_anew_skip_what_is_gone(db: vecdb.Database, rng: np.random.Generator) -> None:
+    table = db.create_table("t", dim=DIM, metric="l2")
+    table.insert(range(ROWS), rng.normal(size=(ROWS, DIM)))
+    table.delete(range(ROWS - 200))
+    table.vacuum()
+    blocks = count(db, Space.CODES)
+    table.insert(range(ROWS, ROWS + 2000), 50 * rng.normal(size=(2000, DIM)))
+    with db._view() as view:
+        assert view.find_table("t").state.columns[1].trainings == 2
+    assert count(db, Space.CODES) < blocks + 2000 // 50
+    check_database(db)
+
+
+def test_rows_without_vectors_have_no_blocks(db: vecdb.Database, rng: np.random.Generator) -> None:
+    table = db.create_table("t", vectors={"a": vecdb.Vector(DIM), "b": vecdb.Vector(DIM)})
+    none = [None] * ROWS
+    table.insert(range(ROWS), {"a": rng.normal(size=(ROWS, DIM)), "b": none})
+    table.insert(range(ROWS, 2 * ROWS), {"a": none, "b": rng.normal(size=(ROWS, DIM))})
+    full = -(-ROWS // 40)
+    assert count(db, Space.VECTORS) <= 2 * full + 4
+    check_database(db)
+    assert len(table.search(rng.normal(size=DIM), column="b", ef=300)) == 10
+
+
+def test_a_block_that_is_missing_though_it_is_of_use_is_told(tmp_path: Path, rng: np.random.Generator) -> None:
+    place = tmp_path / "t.vecdb"
+    for space in (Space.LINKS, Space.CODES, Space.VECTORS):
+        place.unlink(missing_ok=True)
+        with vecdb.connect(place) as db:
+            table = db.create_table("t", dim=DIM)
+            table.insert(range(ROWS), rng.normal(size=(ROWS, DIM)))
+            table.delete(range(500))  # they wait, and conduct
+            with db.transaction():
+                writer = db._transactions.writer
+                assert writer is not None
+                key = next(iter(writer.records.scan(space, b"")))[0]
+                writer.records.delete(space, bytes(key))
+        with vecdb.connect(place) as db, pytest.raises(vecdb.CorruptionError, match=space.value.decode()):
+            db.table("t").search_batch(rng.normal(size=(100, DIM)))
