@@ -96,16 +96,77 @@ class VectorsInFile:
     def __getitem__(self, wanted: slice | NDArray[np.int64]) -> Float32:
         slots = np.arange(self.shape[0])[wanted] if isinstance(wanted, slice) else wanted
         vectors = np.empty((len(slots), self.shape[1]), np.float32)
-        per_block = vectors_per_block(self._where.column)
-        numbers = slots // per_block
-        starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
-        for start, stop in zip(starts, [*starts[1:], len(slots)], strict=True):
-            number = int(numbers[start])
-            block = _vector_block(self._records, self._where, number)
-            first, last = int(slots[start]) - number * per_block, int(slots[stop - 1]) - number * per_block
-            run = last - first == stop - start - 1
-            vectors[start:stop] = block[first : last + 1] if run else block[slots[start:stop] - number * per_block]
+        _gather(self._records, self._where, slots, vectors)
         return vectors
+
+
+def _gather(records: Records, where: Place, slots: NDArray[np.int64], vectors: Stored) -> None:
+    """Fill `vectors` with those of slots."""
+    per_block = vectors_per_block(where.column)
+    numbers = slots // per_block
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+    for start, stop in zip(starts, [*starts[1:], len(slots)], strict=True):
+        number = int(numbers[start])
+        block = _vector_block(records, where, number)
+        first, last = int(slots[start]) - number * per_block, int(slots[stop - 1]) - number * per_block
+        run = last - first == stop - start - 1
+        vectors[start:stop] = block[first : last + 1] if run else block[slots[start:stop] - number * per_block]
+
+
+def pack_flat(
+    records: Records,
+    schema: Schema,
+    column: Column,
+    codes: Codes | None,
+    slots: NDArray[np.int64],
+    live: NDArray[np.bool_],
+) -> Iterator[tuple[Space, Iterator[tuple[bytes, bytes]]]]:
+    """The vectors, and the codes where there are some, of `slots`, which get the numbers of their places: keys and
+    payloads of the blocks of each sub-database. `live` tells by slot who has a vector."""
+    where = Place(schema, column)
+    yield Space.VECTORS, _pack_vectors(records, where, slots, live)
+    if codes is not None and codes.quantizer is not None:
+        yield Space.CODES, _pack_codes(where, codes, codes.quantizer, slots, live)
+
+
+def _pack_vectors(
+    records: Records, where: Place, slots: NDArray[np.int64], live: NDArray[np.bool_]
+) -> Iterator[tuple[bytes, bytes]]:
+    per_block, dtype = vectors_per_block(where.column), vector_dtype(where.column)
+    for number, part in _packed_blocks(slots, live, per_block):
+        block: Any = np.zeros((per_block, where.column.options.dim), dtype)
+        vectors: Any = np.zeros((int(live[part].sum()), block.shape[1]), dtype)
+        _gather(records, where, part[live[part]], vectors)
+        block[: len(part)][live[part]] = vectors
+        yield where.key(number), block.tobytes()
+
+
+def _pack_codes(
+    where: Place, codes: Codes, quantizer: Quantizer, slots: NDArray[np.int64], live: NDArray[np.bool_]
+) -> Iterator[tuple[bytes, bytes]]:
+    per_block = codes_per_block(where.column)
+    for number, part in _packed_blocks(slots, live, per_block):
+        block = np.zeros(per_block, _code_record(where.column))
+        block["weight"][: len(part)] = codes.weights[part]
+        block["codes"][: len(part)] = codes.codes[part, : where.column.options.dim]
+        yield where.key(number), block.tobytes()
+    yield where.key(keys.QUANTIZER), _training(quantizer)
+
+
+def _packed_blocks(
+    slots: NDArray[np.int64], live: NDArray[np.bool_], per_block: int
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Blocks to be stored, as `ColumnMirror.are_stored` has it: numbers, and the slots that come into each."""
+    for start in range(0, len(slots), per_block):
+        part = slots[start : start + per_block]
+        if live[part].any() or start + per_block >= len(slots):
+            yield start // per_block, part
+
+
+def _training(quantizer: Quantizer) -> bytes:
+    """A quantizer as stored. Never change."""
+    step, mean = np.array(quantizer.step, "<f8"), quantizer.mean.astype("<f4")
+    return bytes(step.tobytes() + mean.tobytes())
 
 
 def load_vectors(records: Records, schema: Schema, version: ColumnVersion, most: int | None = None) -> None:
@@ -187,8 +248,7 @@ def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror, versio
 def _write_codes(writes: PendingWrites, table: int, mirror: ColumnMirror, codes: Codes, quantizer: Quantizer) -> None:
     column = mirror.column
     if mirror.published_codes == 0:
-        training = np.float64(quantizer.step).astype("<f8").tobytes() + quantizer.mean.astype("<f4").tobytes()
-        writes.put(Space.CODES, keys.block(table, column.number, keys.QUANTIZER), training)
+        writes.put(Space.CODES, keys.block(table, column.number, keys.QUANTIZER), _training(quantizer))
     per_block = codes_per_block(column)
     _delete_gone(writes, Space.CODES, table, mirror, per_block)
     for number, slots in _blocks_of(mirror, mirror.published_codes, per_block):

@@ -51,6 +51,13 @@ def write_new(writes: PendingWrites) -> None:
     write_state(writes, State(version=0, nonce=os.urandom(8), next_table=1))
 
 
+def write_packed_header(records: Records, writes: PendingWrites, state: State) -> None:
+    """The header of a packed copy of the file that `records` reads: a new incarnation of it."""
+    header = unpack(records.get(Space.HEADER, keys.FORMAT) or b"", "the header")
+    writes.put(Space.HEADER, keys.FORMAT, pack({**header, "incarnation": header["incarnation"] + 1}))
+    write_state(writes, state)
+
+
 def read_header(records: Records, path: str) -> Header:
     """The header of a file that this version can read; NotAVecdbError or FormatVersionError otherwise."""
     payload = records.get(Space.HEADER, keys.FORMAT)
