@@ -45,6 +45,7 @@ class Snapshot:
 
     @property
     def path(self) -> str:
+        """Of the database's file."""
         return self._database.path
 
     def table(self, name: str) -> TableView:
