@@ -52,6 +52,23 @@ def test_a_beam_finds_what_the_plain_one_finds(rng: np.random.Generator, metric:
             expected = [slot for slot in beam(lists, far.__getitem__, live.__contains__, node, ef) if slot in live]
             found = graph.search(version.graph, query[None], ef, ef)
             assert found.slots[0, : found.counts[0]].tolist() == expected
+        for ef in (5, 40, 100):
+            k, power = 4 if metric != "ip" else 0, 2 if metric == "cosine" else 1
+            walked = beam(lists, far.__getitem__, live.__contains__, node, ef, k, power)
+            found = graph.search(version.graph, query[None], 4, ef)
+            assert found.slots[0, : found.counts[0]].tolist() == [slot for slot in walked if slot in live][:4]
+
+
+def test_a_walk_ends_where_only_what_is_much_farther_is_left(rng: np.random.Generator) -> None:
+    """Sooner the more the nearest stand out, and hardly where they do not."""
+    crowd = rng.normal(size=(3000, 24)).astype(np.float32)
+    few = 5 + rng.normal(size=(20, 24), scale=0.1).astype(np.float32)
+    version = build(np.concatenate([crowd, few]), Vector(24, "l2")).present()
+    standing_out = graph.search(version.graph, few, 10, 200)
+    in_the_crowd = graph.search(version.graph, crowd[:20], 10, 200)
+    assert standing_out.compared < in_the_crowd.compared / 2
+    right = [nearest(np.concatenate([crowd, few]), query, "l2", 10) for query in few]
+    assert recall(standing_out.slots.tolist(), right) == 1.0
 
 
 def links(record: np.ndarray) -> list[int]:

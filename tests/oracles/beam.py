@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 
@@ -11,18 +12,25 @@ def beam(
     live: Callable[[int], bool],
     start: int,
     ef: int,
+    k: int = 0,
+    power: int = 1,
 ) -> list[int]:
     """The nodes that a walk from `start` meets, nearest first, up to the `ef`-th live one. Dead ones conduct.
 
-    It expands 1 + ef // 32 nodes together, at most 4.
+    It expands 1 + ef // 32 nodes together, at most 4. With `k`, as long as all that it met live, it neither keeps nor
+    begins with a node farther than the k-th, times 1 + 0.007 * the root of ef to the `power` of the distances.
     """
     expanded: set[int] = set()
     met = [start]
+    bound = math.inf
     while True:
         found = [node for node in met if live(node)][:ef]
         pool = met[: met.index(found[-1]) + 1] if len(found) == ef else met
-        fresh = [node for node in pool if node not in expanded][: min(1 + ef // 32, 4)]
+        if k and len(pool) >= k and all(map(live, pool)):
+            bound = (1 + 0.007 * math.sqrt(ef)) ** power * distance(pool[k - 1])
+        fresh = [node for node in pool if node not in expanded and distance(node) < bound][: min(1 + ef // 32, 4)]
         if not fresh:
             return pool
         expanded.update(fresh)
-        met = sorted({*met, *(other for node in fresh for other in lists[node])}, key=distance)
+        near = {other for node in fresh for other in lists[node] if distance(other) < bound}
+        met = sorted({*met, *near}, key=distance)

@@ -13,6 +13,7 @@ from vecdb.fields import columns
 from vecdb.fields.encode import encode
 from vecdb.fields.live import read_live
 from vecdb.mirror.column import ColumnVersion
+from vecdb.mirror.load import load_column
 from vecdb.mirror.versions import View
 from vecdb.storage import keys
 from vecdb.storage.catalog import Table
@@ -61,9 +62,17 @@ def _check_table(view: View, table: Table) -> None:
         assert version.state.live == len(live)
         if version.state.linked:
             check_graph(version, live)
+            _check_memory(view, table, version)
         else:
             assert version.state.upper == version.state.waiting == 0
             assert version.state.entry_layer == -1
+
+
+def _check_memory(view: View, table: Table, version: ColumnVersion) -> None:
+    """What is in memory is what the file has."""
+    stored = load_column(view.records, table.schema, version.column, version.state, version.slots, vectors=True)
+    for mine, other in ((version.links, stored.links), (version.upper, stored.upper), (version.live, stored.live)):
+        np.testing.assert_array_equal(mine.gather(), other.view().gather())
 
 
 def _stored_terms(view: View, table: Table) -> dict[bytes, tuple[int, list[int]]]:

@@ -31,7 +31,7 @@ ids = st.integers(-(2**63), 2**63 - 1) | st.text(min_size=1, max_size=100).filte
 
 def test_stored_numbers() -> None:
     assert [space.value for space in Space] == [
-        b"header", b"catalog", b"rows", b"ids", b"vectors", b"codes", b"links", b"upper", b"live", b"terms",
+        b"header", b"catalog", b"rows", b"ids", b"vectors", b"codes", b"links", b"journal", b"upper", b"live", b"terms",
         b"columns", b"changes",
     ]  # fmt: skip
     assert keys.row_id(1, -(2**63)).hex() == "00000001010000000000000000"
@@ -52,7 +52,7 @@ def test_stored_numbers() -> None:
     aware = datetime(1960, 1, 1, tzinfo=timezone(timedelta(minutes=-90)))
     stamp = (-315619200 * 10**6).to_bytes(8, "little", signed=True)
     assert pack(aware) == b"\xd8\x02" + stamp + (-5400 * 10**6).to_bytes(8, "little", signed=True)
-    assert (header.APPLICATION, header.FORMAT_MAJOR, header.FORMAT_MINOR) == ("vecdb", 3, 0)
+    assert (header.APPLICATION, header.FORMAT_MAJOR, header.FORMAT_MINOR) == ("vecdb", 4, 0)
     assert [records_per_block(4 * dim) for dim in (2, 128, 384, 768, 1536, 65_536)] == [509, 31, 13, 9, 9, 1]
     assert (LIVE_BYTES, RECORD_HEAD) == (1024, graph.HEAD)
     assert (quantizer.ZERO_CODE, quantizer.CODE_BLOCK) == (graph.ZERO_CODE, simd.CODE_BLOCK) == (128, 64)
@@ -124,7 +124,7 @@ def test_a_golden_file_of_this_format_is_read(tmp_path: Path) -> None:
     assert found["columns"] == []
     assert live == live_rows == b"\x02" + bytes(1023)
     assert np.frombuffer(vectors, "<f4", 4).tolist() == [1, 2, 3, 4]
-    assert counters == [2, 1, 6, 0, {"1": [1, False, 0, -1, -1, 0, 0, 0, 0]}]
+    assert counters == [2, 1, 6, 0, {"1": [1, False, 0, -1, -1, 0, 0, 0, 0, 0]}]
 
 
 def test_stored_blocks_of_columns(db: vecdb.Database) -> None:

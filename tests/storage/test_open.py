@@ -94,8 +94,8 @@ def change_record(place: Path, space: Space, key: bytes, payload: bytes) -> None
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"minimum_reader": 4, "major": 4}, vecdb.FormatVersionError, "format 4"),
-        ({"minimum_reader": 2, "major": 2}, vecdb.FormatVersionError, "has format 2.*Read its rows"),
+        ({"minimum_reader": 99, "major": 99}, vecdb.FormatVersionError, "format 99"),
+        ({"minimum_reader": 3, "major": 3}, vecdb.FormatVersionError, "has format 3.*Read its rows"),
         ({"features": ["magic"]}, vecdb.FormatVersionError, "magic"),
         ({"application": "other"}, vecdb.NotAVecdbError, "other"),
         ({"byte_order": "middle"}, vecdb.FormatVersionError, "middle-endian"),
@@ -129,7 +129,7 @@ def test_a_file_of_a_format_with_fewer_sub_databases(tmp_path: Path) -> None:
         "application": "vecdb", "major": 2, "minor": 0, "minimum_reader": 2, "byte_order": "little", "features": [],
         "uuid": bytes(16), "incarnation": 1,
     }  # fmt: skip
-    for major, error in ((2, vecdb.FormatVersionError), (3, vecdb.CorruptionError)):
+    for major, error in ((2, vecdb.FormatVersionError), (4, vecdb.CorruptionError)):
         change_record(place, Space.HEADER, keys.FORMAT, pack({**header, "major": major}))
         for _ in range(2):
             with pytest.raises(error, match="has format 2" if major == 2 else "lacks .*terms"):
@@ -183,8 +183,8 @@ def test_a_flipped_bit_in_a_record_is_named(filled: Path) -> None:
 @pytest.mark.parametrize(
     ("space", "payload", "message"),
     [
-        (Space.LINKS, struct.pack("<42i", *[2**31 - 1] * 42) * 24, "link to nowhere"),
-        (Space.LINKS, struct.pack("<42i", *[-2] * 42) * 24, "link to nowhere"),
+        (Space.LINKS, bytes(8) + struct.pack("<42i", *[2**31 - 1] * 42) * 24, "link to nowhere"),
+        (Space.LINKS, bytes(8) + struct.pack("<42i", *[-2] * 42) * 24, "link to nowhere"),
         (Space.LINKS, b"short", "wrong length"),
         (Space.UPPER, struct.pack("<18i", *[1000] * 18) * 56, "link to nowhere"),
         (Space.UPPER, struct.pack("<18i", *[-1] * 18) * 56, "layer below"),

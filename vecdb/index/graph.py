@@ -51,7 +51,7 @@ class Blocks(BlocksView, Protocol):
     def per_block(self) -> int: ...
     @property
     def count(self) -> int: ...
-    def own_all(self, numbers: NDArray[np.int64], /) -> None: ...
+    def own_records(self, records: NDArray[np.int64], /) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +165,7 @@ class Editor:
         targets = targets[starts]
         starts = np.append(starts, len(pairs))
         blocks = self._links if layer == 0 else self._upper
-        own(blocks, targets)
+        blocks.own_records(targets)
         groups = address_of(targets), address_of(starts), address_of(sources)
 
         def attach(struct: Any, scratch: Any, start: int, end: int) -> None:
@@ -223,8 +223,7 @@ class Linker(Editor):
         self._entries = state.upper + ends - self._levels
         self.entries = state.upper + int(ends[-1])  # of upper layers, once all are linked
         self.entry_point = state.entry_layer, state.entry_node
-        self._linked = state.live - int(live.sum()) if state.linked else 0
-        self._adopted = np.zeros(stop, np.int32)
+        self._linked = state.live - int(np.count_nonzero(live)) if state.linked else 0
 
     @property
     def done(self) -> bool:
@@ -258,17 +257,17 @@ class Linker(Editor):
 
         self._run(choose, first, stop, _ROWS_AT_ONCE)
         struct = self._present().struct.address
-        build.settle(struct, batch.address, self._build.address, address_of(self._adopted))
+        build.settle(struct, batch.address, self._build.address, address_of(_no_children(self._stop)))
         for layer, chosen, start in ((0, lists, first), (1, upper_lists, first_entry)):
             rows, places = (chosen >= 0).nonzero()
             self._attach(layer, chosen[rows, places], rows + start)
         self._rise(first, stop)
-        self._linked += int(self._live[within].sum())
+        self._linked += int(np.count_nonzero(self._live[within]))
         self.next_slot = stop
 
     def _write_heads(self, first: int, stop: int) -> None:
         """Make the slots' records ready, and those of their upper entries."""
-        self._links.own_all(np.arange(first // self._links.per_block, (stop - 1) // self._links.per_block + 1))
+        self._links.own_records(np.arange(first, stop))
         within = slice(first - self._first, stop - self._first)
         levels, entries = self._levels[within], self._entries[within]
         slots = np.flatnonzero(levels) + first
@@ -277,7 +276,7 @@ class Linker(Editor):
         high = levels[slots - first]
         write_items(self._links, slots, UPPER, entries[slots - first])
         numbers = np.arange(entries[0], entries[-1] + levels[-1])
-        self._upper.own_all(np.unique(numbers // self._upper.per_block))
+        self._upper.own_records(numbers)
         owners = np.repeat(slots, high)
         write_items(self._upper, numbers, SLOT, owners)
         write_items(self._upper, numbers, LAYER, numbers - np.repeat(entries[slots - first], high) + 1)
@@ -292,16 +291,17 @@ class Linker(Editor):
             self.entry_point = level, entry + level - 1 if level > 0 else first + highest
 
 
+def _no_children(slots: int) -> NDArray[np.int32]:
+    """This thread's counts of children, (slots or more,): all 0, and left so by whoever uses them."""
+    counts: NDArray[np.int32] = getattr(_LOCAL, "children", np.zeros(0, np.int32))
+    if len(counts) < slots:
+        _LOCAL.children = counts = np.zeros(slots + slots // 8, np.int32)
+    return counts
+
+
 def _starts(numbers: NDArray[np.int64]) -> NDArray[np.intp]:
     """Where the runs of equal ones begin in sorted numbers, of which there are some."""
     return np.append(0, (numbers[1:] != numbers[:-1]).nonzero()[0] + 1)
-
-
-def own(blocks: Blocks, nodes: NDArray[np.int64]) -> None:
-    """Make the records of nodes, ascending, ready to be changed."""
-    if len(nodes):
-        numbers = nodes // blocks.per_block
-        blocks.own_all(numbers[_starts(numbers)])
 
 
 def write_items(blocks: Blocks, nodes: NDArray[np.int64], item: int | slice, values: Any) -> None:

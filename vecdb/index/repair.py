@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vecdb.index.graph import Blocks, BlocksView, Editor, Graph, own, write_items
+from vecdb.index.graph import Blocks, BlocksView, Editor, Graph, write_items
 from vecdb.index.threads import Workers
 from vecdb.kernels import repair as kernel
 from vecdb.kernels.graph import HEAD, PARENT, SLOT, UPPER
@@ -72,7 +72,7 @@ class Repairer(Editor):
         neighbours = lists[rows, places]
         orphans = neighbours[(_read(self._links, neighbours, PARENT) == dead[rows]) & ~doomed[neighbours]]
         orphans, parents = self._adopt(np.sort(orphans), doomed)
-        own(self._links, np.union1d(orphans, _read(self._links, orphans, PARENT).astype(np.int64)))
+        self._links.own_records(np.union1d(orphans, _read(self._links, orphans, PARENT).astype(np.int64)))
         struct = self._present().struct.address
         kernel.graft(struct, address_of(orphans), address_of(parents), len(orphans))
         self._clear(0, dead, doomed)
@@ -112,9 +112,9 @@ class Repairer(Editor):
         others, lists, stay = others[changed], lists[changed], stay[changed]
         order = np.argsort(~stay, axis=1, kind="stable")
         lists = np.take_along_axis(np.where(stay, lists, -1), order, axis=1)
-        own(blocks, others)
+        blocks.own_records(others)
         write_items(blocks, others, slice(HEAD, None), lists)
-        own(blocks, nodes)
+        blocks.own_records(nodes)
         write_items(blocks, nodes, slice(HEAD, None), -1)
         if layer == 0:
             write_items(blocks, nodes, PARENT, -1)
@@ -122,7 +122,7 @@ class Repairer(Editor):
     def _mend(self, layer: int, nodes: Nodes) -> None:
         """Have live nodes fill the places of their dead neighbours, and those whom they chose link back."""
         blocks = self._blocks(layer)
-        own(blocks, nodes)
+        blocks.own_records(nodes)
         before = _read_lists(blocks, nodes)
         address = address_of(nodes)
 

@@ -183,7 +183,7 @@ def search_matching(
         enter(graph, entry_layer, entry_node, scratch)
         layer = entry_layer
         while layer > 0:
-            _, steps = beam(graph, layer, np.int64(1), np.int64(1), scratch)
+            _, steps = beam(graph, layer, np.int64(1), np.int64(1), np.int64(0), scratch)
             compared += steps
             descend(graph, layer, np.int64(1), scratch)
             layer -= 1

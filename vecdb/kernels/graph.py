@@ -41,7 +41,7 @@ from vecdb.kernels.memory import (
     set_u8,
     shift,
 )
-from vecdb.kernels.simd import CODE_BLOCK, dot, sort_key
+from vecdb.kernels.simd import CODE_BLOCK, dot, number_of, sort_key
 
 # Metric numbers, as kernels see them.
 L2, IP, COSINE = 0, 1, 2
@@ -62,6 +62,12 @@ ZERO_CODE: Final = 128  # the code of the mean
 # are on their way from memory at once: with a large beam they would be expanded anyway.
 _PLACES_PER_NODE: Final = 32
 MOST_TOGETHER: Final = 4
+# How much farther than the k-th a walk goes on to look, by the root of its beam.
+_REACH: Final = np.float32(0.007)
+ANYWHERE: Final = 2**63 - 1
+# Rows whose distances by codes are so many standard deviations of the rounding apart, their vectors order alike.
+_SIGMAS: Final = np.float32(4.0)
+_ROUNDING: Final = np.float32(8.0 / 12.0)  # see `doubtful`
 _CACHE_LINE: Final = 64
 _MOST_LINES: Final = 8  # of a float32 vector; what comes after, the processor fetches by itself
 
@@ -122,7 +128,9 @@ def new_scratch(nodes: int, pool: int, fresh: int, dim: int) -> Struct:
         np.zeros(fresh, np.int64),  # neighbours met for the first time
         np.zeros(-(-dim // CODE_BLOCK) * CODE_BLOCK, np.uint8),  # the query as codes less ZERO_CODE, as s8
         np.zeros(dim, np.float32),  # the query; of unit length under cosine
-        np.zeros(2, np.float32),  # under codes a distance is a row's weight - term 0 * dot + term 1
+        np.zeros(
+            3, np.float32
+        ),  # under codes a distance is a row's weight - term 0 * dot + term 1; + term 2 its square
         np.zeros(pool, np.int64),  # candidates: keys, sorted
         np.zeros(pool, np.uint8),  # flags of candidates
         np.zeros(pool, np.int64),  # chosen
@@ -167,6 +175,11 @@ def _encode_query(graph: Any, dim: Any, point: Any, scratch: Any) -> None:
     for i in range(dim, field(graph, WIDTH)):
         set_u8(code, i, np.int64(0))
     _set_terms(np.float32(2.0) * step / row_step, total, np.float32(0.0), scratch)
+    squares = np.float32(0.0)
+    for i in range(dim):
+        offset = (get_f32(point, i) - get_f32(grid, i)) / row_step
+        squares += offset * offset
+    set_f32(field(scratch, TERMS), 2, squares)
 
 
 @jit
@@ -369,11 +382,36 @@ def enter(graph: Any, layer: Any, node: Any, scratch: Any) -> None:
     set_i64(field(scratch, POOL), 0, key_of(graph, slot_of(graph, layer, node), node, scratch))
 
 
+@paste
+def _bound(pool: Any, k: Any, ef: Any, scratch: Any) -> Any:
+    """The key from which on nothing is looked at: of a distance (1 + reach) times that of the k-th key."""
+    offset = get_f32(field(scratch, TERMS), 2)
+    reach = np.float32(1.0) + _REACH * np.float32(math.sqrt(ef))
+    return sort_key(reach * reach * (number_of(get_i64(pool, k - 1)) + offset) - offset)
+
+
+@paste
+def doubtful(key: Any, scratch: Any) -> Any:
+    """Up to which key rows may be nearer by their vectors than that of `key`, as codes are rounded.
+
+    Rounding moves each number of a row and of the query by 1/12 of their steps² (variance), and so a square distance by
+    4/12 of it times (row's step² + query's step²); two rows are compared.
+    """
+    terms = field(scratch, TERMS)
+    offset = get_f32(terms, 2)
+    square = max(number_of(key) + offset, np.float32(0.0))
+    step = get_f32(terms, 0) / np.float32(2.0)  # of the query, in those of the rows
+    variance = _ROUNDING * (np.float32(1.0) + step * step) * square
+    return sort_key(square + _SIGMAS * np.float32(math.sqrt(variance)) - offset)
+
+
 @jit
-def beam(graph: Any, layer: Any, size: Any, ef: Any, scratch: Any) -> Any:
+def beam(graph: Any, layer: Any, size: Any, ef: Any, k: Any, scratch: Any) -> Any:
     """Algorithm 2: the nearest to the query on one layer, from the first `size` keys of the pool.
 
-    The pool is sorted and ends at its `ef`-th live key; dead ones conduct and are dropped from its far end only.
+    The pool is sorted and ends at its `ef`-th live key; dead ones conduct and are dropped from its far end only. Where
+    `k` is not 0, it ends before what is much farther than the k-th: adaptive beam search (Al-Jazzazi et al.,
+    "Distance Adaptive Beam Search for Provably Accurate Graph-Based Nearest Neighbor Search", arXiv:2505.15636).
     Returns (keys in the pool, distances computed).
     """
     pool = field(scratch, POOL)
@@ -388,11 +426,17 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, scratch: Any) -> Any:
         live += (key & DEAD) == 0
     compared = np.int64(0)
     at = np.int64(0)
+    bound: Any = np.int64(ANYWHERE)
     while at < size:
+        if k > 0 and size >= k and live == size:
+            bound = _bound(pool, k, ef, scratch)
         count = np.int64(0)
         expanded = np.int64(0)
         while at < size and expanded < together:
             key = get_i64(pool, at)
+            if key >= bound:
+                at = size
+                break
             if key & EXPANDED == 0:
                 set_i64(pool, at, key | EXPANDED)
                 count = _meet(graph, layer, node_of(key), count, scratch)
@@ -408,7 +452,7 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, scratch: Any) -> Any:
             set_i64(fresh, i, sort_key(distance_to(graph, slot, scratch)) | (node << 2))
         for i in range(count):
             near = get_i64(fresh, i)
-            if (live >= ef or size == room) and near >= get_i64(pool, size - 1):
+            if near >= bound or ((live >= ef or size == room) and near >= get_i64(pool, size - 1)):
                 continue
             if not is_live(graph, slot_of(graph, layer, node_of(near))):
                 if get_i32(record(graph, layer, node_of(near)), HEAD) < 0:

@@ -36,9 +36,11 @@ def address_of(array: NDArray[Any]) -> Any:
     """What kernels take for a C-contiguous array; valid while the array is."""
     if PLAIN:
         return np.ravel(array)
+    if array.size == 0:
+        return 0
     try:
         return addressof(c_char.from_buffer(array))  # type: ignore[arg-type]  # in a third of the time
-    except (TypeError, ValueError):  # of an array that is read-only, or empty
+    except TypeError:  # of an array that is read-only
         return array.ctypes.data
 
 

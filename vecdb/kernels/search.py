@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from vecdb.kernels.graph import (
+    ANYWHERE,
     CHOSEN,
+    CODED,
     DEAD,
     DIM,
     IP,
@@ -18,6 +20,7 @@ from vecdb.kernels.graph import (
     VECTORS,
     beam,
     descend,
+    doubtful,
     enter,
     fetch_vector,
     load_query,
@@ -95,12 +98,17 @@ def answer(
     chosen = field(scratch, CHOSEN)
     most = rerank if rerank > 0 else k
     taken = np.int64(0)
+    far: Any = np.int64(ANYWHERE)
     for i in range(size):
         key = get_i64(pool, i)
-        if key & DEAD == 0 and taken < most:
+        if taken == most or key >= far:
+            break
+        if key & DEAD == 0:
             set_i64(chosen, taken, node_of(key))
             fetch_vector(graph, node_of(key))
             taken += 1
+            if taken == k and field(graph, CODED) and metric != IP:
+                far = doubtful(key, scratch)
     nearest = shift(slots, number * k, 4)
     exact = shift(distances, number * k, 8)
     found = np.int64(0)
@@ -134,6 +142,7 @@ def search(
     and in its order. Returns the number of distances that the walks computed.
     """
     compared = np.int64(0)
+    near = np.int64(0) if field(graph, METRIC) == IP else k  # inner products are no distances
     for number in range(count):
         query = shift(queries, number * field(graph, DIM), 4)
         load_query(graph, query, scratch)
@@ -141,7 +150,10 @@ def search(
         size = np.int64(1)
         layer = entry_layer
         while layer >= 0:
-            size, steps = beam(graph, layer, size, np.int64(1) if layer > 0 else ef, scratch)
+            if layer > 0:
+                size, steps = beam(graph, layer, size, np.int64(1), np.int64(0), scratch)
+            else:
+                size, steps = beam(graph, layer, size, ef, near, scratch)
             compared += steps
             if layer > 0:
                 size = np.int64(1)

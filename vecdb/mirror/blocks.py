@@ -20,6 +20,8 @@ Int64 = NDArray[np.int64]
 
 EPOCH, FREE = 0, 1  # in `state`
 _NO_EPOCH = -1
+_MANY = 16  # records for each block: to remember which they are is not worth it any more
+_NO_RECORDS = np.zeros(0, np.int64)
 
 
 class BlocksView(NamedTuple):
@@ -63,6 +65,9 @@ class Blocks:
         self.epochs[:count] = 0
         self.free: Int32 = np.zeros(places, np.int32)
         self.state: Int64 = np.zeros(2, np.int64)
+        # Records that this transaction made ready to be changed, and how many times; None of many, or of all.
+        self._owned: list[Int64] | None = None
+        self._owned_records = 0
         self._give_back(np.arange(count, places))
 
     @property
@@ -82,6 +87,7 @@ class Blocks:
         """Begin a transaction or a savepoint."""
         if not self._marks:
             self._recycle()
+            self._owned, self._owned_records = [], 0
         self.state[EPOCH] += 1
         self._marks.append(_Mark(self.table, self.count, int(self.state[EPOCH])))
         self.table = self.table.copy()
@@ -101,6 +107,19 @@ class Blocks:
         first, old = self._marks[0], self._marks[0].blocks
         moved: NDArray[np.int64] = (self.table[:old] != first.table[:old]).nonzero()[0]
         return moved if old == self.count else np.concatenate([moved, np.arange(old, self.count)])
+
+    @property
+    def published(self) -> int:
+        """How many blocks there were when the transaction began."""
+        return self._marks[0].blocks
+
+    def changed_records(self) -> NDArray[np.int64] | None:
+        """Numbers of the records that may have changed since the transaction began, of blocks that there were then,
+        ascending; None where they are many."""
+        if self._owned is None:
+            return None
+        records = np.unique(np.concatenate([_NO_RECORDS, *self._owned]))
+        return records[: np.searchsorted(records, self.published * self.per_block)]
 
     def publish(self, previous: object) -> None:
         """End the transaction. Places it replaced are free again once no version that has them is in use:
@@ -188,11 +207,27 @@ class Blocks:
         block: NDArray[Any] = self.arena[place]
         return block
 
-    def own_all(self, numbers: NDArray[np.int64]) -> None:
+    def own_records(self, records: Int64) -> None:
+        """Make records, ascending, ready to be changed, and no others of their blocks."""
+        if len(records) == 0:
+            return
+        if self._owned is not None:
+            self._owned.append(records)
+            self._owned_records += len(records)
+            if self._owned_records > _MANY * self.count:
+                self._owned = None
+        numbers = records // self.per_block
+        self._clone(numbers[np.diff(numbers, prepend=-1) > 0])
+
+    def own_all(self, numbers: Int64) -> None:
         """Make blocks (distinct ones) ready to be changed."""
+        self._owned = None
+        self._clone(numbers)
+
+    def _clone(self, numbers: Int64) -> None:
         places = self.table[numbers]
         foreign = self.epochs[places] < self.state[EPOCH]
-        count = int(foreign.sum())
+        count = int(np.count_nonzero(foreign))
         if count == 0:
             return
         self.reserve(count)

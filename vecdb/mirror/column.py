@@ -29,6 +29,7 @@ Slots = NDArray[np.int64]
 LIVE_SLOTS = LIVE_BYTES * 8
 # A base-layer record begins with [parent, first upper entry], an upper one with [slot, layer]. Never change: stored.
 RECORD_HEAD = 2
+LINKS_HEAD = 8  # bytes: the version of a block of base-layer records
 
 # The mask of each bit of a byte of live bits.
 _BITS: Final = np.left_shift(1, np.arange(8)).astype(np.uint8)
@@ -145,7 +146,12 @@ class ColumnMirror:
     @property
     def blocks(self) -> dict[Space, Blocks]:
         """The copy-on-write blocks by the sub-database that stores them."""
-        return {Space.LINKS: self.links, Space.UPPER: self.upper, Space.LIVE: self.live}
+        return {Space.LINKS: self.links, **self.plain_blocks}
+
+    @property
+    def plain_blocks(self) -> dict[Space, Blocks]:
+        """Those that are stored as they are; `links.py` has its own way."""
+        return {Space.UPPER: self.upper, Space.LIVE: self.live}
 
     @property
     def nbytes(self) -> int:
@@ -384,7 +390,7 @@ class ColumnMirror:
     def _encode(self, first: int, present: NDArray[np.bool_], workers: Workers) -> None:
         """Encode new rows. The quantizer is trained anew where too many do not fit it, and looked at again when the
         rows have become several times as many."""
-        outliers = self.state.outliers + int((self._fill_codes(first, workers) & present).sum())
+        outliers = self.state.outliers + int(np.count_nonzero(self._fill_codes(first, workers) & present))
         self.state = replace(self.state, outliers=outliers)
         assert self.codes is not None
         if self.codes.quantizer is None:
@@ -427,7 +433,7 @@ def _items(blocks: Blocks, nodes: Slots, item: int) -> NDArray[np.int32]:
 
 
 def links_per_block(options: Vector) -> int:
-    return records_per_block(4 * (RECORD_HEAD + options.capacity))
+    return records_per_block(4 * (RECORD_HEAD + options.capacity), head=LINKS_HEAD)
 
 
 def upper_per_block(options: Vector) -> int:

@@ -11,7 +11,6 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vecdb.errors import CorruptionError
 from vecdb.index.quantizer import CODE_BLOCK, ZERO_CODE, Quantizer, inverse_lengths
 from vecdb.mirror.blocks import BlocksView
 from vecdb.mirror.column import (
@@ -24,6 +23,8 @@ from vecdb.mirror.column import (
     links_per_block,
     upper_per_block,
 )
+from vecdb.mirror.links import check_links, read_links, write_links
+from vecdb.mirror.payloads import Place, read_payload, read_payloads
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, ColumnState, Schema
 from vecdb.storage.geometry import LIVE_BYTES, records_per_block
@@ -32,7 +33,6 @@ from vecdb.storage.view import PendingWrites, Records
 
 Stored: TypeAlias = NDArray[np.float32] | NDArray[np.float16]  # vectors as they were stored
 
-_BYTES_AT_ONCE = 1 << 20  # of blocks that are decoded together
 _NO_BLOCKS: Final = np.zeros(0, np.uint32)
 
 
@@ -41,7 +41,7 @@ def load_column(
 ) -> ColumnMirror:
     """The column of the version that `records` reads. Where it has codes, its vectors are left to `VectorsInFile`: to
     be read into memory later or, without `vectors`, each time they are asked for."""
-    where = _Place(schema, column)
+    where = Place(schema, column)
     _check_size(records, where, state, slots)
     quantizer = _read_quantizer(records, where) if state.linked else None
     per_block = vectors_per_block(column)
@@ -49,7 +49,8 @@ def load_column(
     mirror = ColumnMirror(column, state, slots, quantizer, absent if vectors else None)
     _read_vectors(records, mirror, where, len(absent) * per_block, slots)
     _read_codes(records, mirror, where, 0, slots)
-    for space, blocks in mirror.blocks.items():
+    read_links(records, mirror, where, range(mirror.links.count))
+    for space, blocks in mirror.plain_blocks.items():
         for numbers, found in _read_blocks(records, mirror, where, space, range(blocks.count)):
             blocks.arena[blocks.table[numbers[0] : numbers[-1] + 1]] = found
     _check_live(mirror.present(), where)
@@ -69,12 +70,12 @@ def memory_of(column: Column, state: ColumnState, slots: int, *, vectors: bool) 
 
 def stored_column(records: Records, schema: Schema, column: Column, state: ColumnState, slots: int) -> ColumnVersion:
     """The column without a mirror: all but its live bits stays in the file."""
-    where = _Place(schema, column)
+    where = Place(schema, column)
     _check_size(records, where, state, slots)
     blocks = -(-slots // LIVE_SLOTS)
     arena = np.zeros((blocks, LIVE_BYTES), np.uint8)
     for number in range(blocks):
-        arena[number] = np.frombuffer(_payload(records, where, Space.LIVE, number, LIVE_BYTES), np.uint8)
+        arena[number] = np.frombuffer(read_payload(records, where, Space.LIVE, number, LIVE_BYTES), np.uint8)
     live = BlocksView(arena, np.arange(blocks, dtype=np.int32), blocks)
     none = BlocksView(arena, live.table, 0)
     version = ColumnVersion(column, ColumnState(live=state.live), slots, None, None, none, none, live)
@@ -88,7 +89,7 @@ class VectorsInFile:
     def __init__(self, records: Records, schema: Schema, version: ColumnVersion) -> None:
         self.shape = (version.slots, version.column.options.dim)
         self._records = records
-        self._where = _Place(schema, version.column)
+        self._where = Place(schema, version.column)
 
     def __getitem__(self, wanted: slice | NDArray[np.int64]) -> Float32:
         slots = np.arange(self.shape[0])[wanted] if isinstance(wanted, slice) else wanted
@@ -113,7 +114,7 @@ def load_vectors(records: Records, schema: Schema, version: ColumnVersion, most:
     memory = version.vectors
     if memory is None or memory.whole:
         return
-    where, per_block = _Place(schema, version.column), vectors_per_block(version.column)
+    where, per_block = Place(schema, version.column), vectors_per_block(version.column)
     for number in np.flatnonzero(memory.absent)[:most].tolist():
         memory.array[number * per_block : (number + 1) * per_block] = _vector_block(records, where, number)
         memory.absent[number] = False
@@ -128,16 +129,17 @@ def follow(
     changes: dict[Space, NDArray[np.uint32]],
 ) -> None:
     """Move a column on to the version that `records` reads; `changes` are the blocks that differ."""
-    where = _Place(schema, mirror.column)
+    where = Place(schema, mirror.column)
     mirror.mark()
     try:
-        old, trainings = mirror.slots, mirror.state.trainings
+        old, trainings, position = mirror.slots, mirror.state.trainings, mirror.state.journal
         mirror.resize(state, slots)
         _read_vectors(records, mirror, where, old, slots)
         if trainings != state.trainings:
             mirror.codes = None
         _read_codes(records, mirror, where, old, slots)
-        for space, blocks in mirror.blocks.items():
+        read_links(records, mirror, where, changes.get(Space.LINKS, _NO_BLOCKS).tolist(), position)
+        for space, blocks in mirror.plain_blocks.items():
             changed = changes.get(space, _NO_BLOCKS).astype(np.int64)
             blocks.own_all(changed)
             for numbers, found in _read_blocks(records, mirror, where, space, changed.tolist()):
@@ -149,10 +151,11 @@ def follow(
     mirror.publish(mirror.present())
 
 
-def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror) -> None:
-    """The blocks that the writer changed, and those with new vectors."""
+def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror, version: int) -> None:
+    """What the writer changed, for the commit of a version."""
     column = mirror.column
-    for space, blocks in mirror.blocks.items():
+    write_links(writes, table, mirror, version)
+    for space, blocks in mirror.plain_blocks.items():
         numbers = blocks.changed()
         places = blocks.table[numbers].tolist()
         writes.put_all(
@@ -193,7 +196,7 @@ def _blocks_of(first: int, stop: int, per_block: int) -> Iterator[tuple[int, sli
 def read_vector(records: Records, schema: Schema, column: Column, slot: int) -> Stored:
     """One stored vector, bit for bit, straight from the file."""
     number, within = divmod(slot, vectors_per_block(column))
-    vector: Stored = _vector_block(records, _Place(schema, column), number)[within].copy()
+    vector: Stored = _vector_block(records, Place(schema, column), number)[within].copy()
     return vector
 
 
@@ -214,22 +217,7 @@ def vector_dtype(column: Column) -> np.dtype[np.float32] | np.dtype[np.float16]:
     return np.dtype("<f2" if column.options.dtype == "float16" else "<f4")
 
 
-class _Place:
-    """Where a block belongs, for messages and keys."""
-
-    def __init__(self, schema: Schema, column: Column) -> None:
-        self.table = schema.table
-        self.column = column
-        self._name = f"table {schema.name!r}, column {column.name!r}"
-
-    def key(self, number: int) -> bytes:
-        return keys.block(self.table, self.column.number, number)
-
-    def error(self, space: Space, number: int, problem: str) -> CorruptionError:
-        return CorruptionError(f"{self._name}: block {number} of {space.value.decode()} {problem}")
-
-
-def _read_vectors(records: Records, mirror: ColumnMirror, where: _Place, first: int, stop: int) -> None:
+def _read_vectors(records: Records, mirror: ColumnMirror, where: Place, first: int, stop: int) -> None:
     """Vectors of the slots `first` to `stop`; those below, which readers may be using, are not touched."""
     if stop == first or mirror.vectors is None:
         return
@@ -239,7 +227,7 @@ def _read_vectors(records: Records, mirror: ColumnMirror, where: _Place, first: 
         array[low : slots.stop] = _vector_block(records, where, number)[low - slots.start :][: slots.stop - low]
 
 
-def _read_codes(records: Records, mirror: ColumnMirror, where: _Place, first: int, stop: int) -> None:
+def _read_codes(records: Records, mirror: ColumnMirror, where: Place, first: int, stop: int) -> None:
     """Codes of the slots `first` to `stop`; of all up to there where the mirror has none yet."""
     if not mirror.state.linked:
         return
@@ -253,7 +241,7 @@ def _read_codes(records: Records, mirror: ColumnMirror, where: _Place, first: in
     codes, weights = mirror.codes.codes, mirror.codes.weights
     record, per_block = _code_record(mirror.column), codes_per_block(mirror.column)
     numbers = range(first // per_block, -(-stop // per_block))
-    for part, payload in _payloads(records, where, Space.CODES, numbers, per_block * record.itemsize):
+    for part, payload in read_payloads(records, where, Space.CODES, numbers, per_block * record.itemsize):
         start = part[0] * per_block
         low, high = max(first, start), min(stop, start + len(part) * per_block)
         block = np.frombuffer(payload, record)[low - start : high - start]
@@ -262,26 +250,26 @@ def _read_codes(records: Records, mirror: ColumnMirror, where: _Place, first: in
     codes[first:stop, options.dim :] = ZERO_CODE
 
 
-def _read_quantizer(records: Records, where: _Place) -> Quantizer | None:
+def _read_quantizer(records: Records, where: Place) -> Quantizer | None:
     """The quantizer of a column with a graph; None where its walks compare vectors."""
     if where.column.options.quantization == "none":
         return None
-    payload = _payload(records, where, Space.CODES, keys.QUANTIZER, 8 + 4 * where.column.options.dim)
+    payload = read_payload(records, where, Space.CODES, keys.QUANTIZER, 8 + 4 * where.column.options.dim)
     step, mean = float(np.frombuffer(payload[:8], "<f8")[0]), np.frombuffer(payload[8:], "<f4").astype(np.float32)
     if not (np.isfinite(step) and step > 0 and np.isfinite(mean).all()):
         raise where.error(Space.CODES, keys.QUANTIZER, "holds numbers that are none")
     return Quantizer(mean, step)
 
 
-def _vector_block(records: Records, where: _Place, number: int) -> Stored:
+def _vector_block(records: Records, where: Place, number: int) -> Stored:
     shape = (vectors_per_block(where.column), where.column.options.dim)
     dtype = vector_dtype(where.column)
-    payload = _payload(records, where, Space.VECTORS, number, shape[0] * shape[1] * dtype.itemsize)
+    payload = read_payload(records, where, Space.VECTORS, number, shape[0] * shape[1] * dtype.itemsize)
     block: Stored = np.frombuffer(payload, dtype).reshape(shape)  # type: ignore[assignment]  # one of the two dtypes
     return block
 
 
-def _check_size(records: Records, where: _Place, state: ColumnState, slots: int) -> None:
+def _check_size(records: Records, where: Place, state: ColumnState, slots: int) -> None:
     """The last blocks are there, before arrays are made for as many as the counters claim."""
     options = where.column.options
     expected = {
@@ -301,48 +289,22 @@ def _check_size(records: Records, where: _Place, state: ColumnState, slots: int)
 
 
 def _read_blocks(
-    records: Records, mirror: ColumnMirror, where: _Place, space: Space, numbers: Sequence[int]
+    records: Records, mirror: ColumnMirror, where: Place, space: Space, numbers: Sequence[int]
 ) -> Iterator[tuple[Sequence[int], NDArray[Any]]]:
-    """Copy-on-write blocks, checked: some of the numbers at a time, with their blocks (numbers, *shape)."""
+    """Blocks of upper layers or live bits, checked: some of the numbers at a time, with theirs (numbers, *shape)."""
     arena = mirror.blocks[space].arena
-    for part, payload in _payloads(records, where, space, numbers, arena[0].nbytes):
+    for part, payload in read_payloads(records, where, space, numbers, arena[0].nbytes):
         blocks = np.frombuffer(payload, arena.dtype.newbyteorder("<")).reshape(len(part), *arena.shape[1:])
-        if space is not Space.LIVE:
-            _check_links(blocks, mirror, where, space, part)
+        if space is Space.UPPER:
+            _check_upper(blocks, mirror, where, part)
         yield part, blocks
 
 
-def _payloads(
-    records: Records, where: _Place, space: Space, numbers: Sequence[int], size: int
-) -> Iterator[tuple[Sequence[int], bytes]]:
-    """Payloads of blocks, of `size` bytes each: some of the numbers at a time, with their payloads joined."""
-    at_once = max(1, _BYTES_AT_ONCE // size)
-    for start in range(0, len(numbers), at_once):
-        part = numbers[start : start + at_once]
-        yield part, b"".join([_payload(records, where, space, number, size) for number in part])
-
-
-def _payload(records: Records, where: _Place, space: Space, number: int, size: int) -> memoryview | bytes:
-    payload = records.get(space, where.key(number))
-    if payload is None or len(payload) != size:
-        raise where.error(space, number, "is missing" if payload is None else "has the wrong length")
-    return payload
-
-
-def _check_links(
-    blocks: NDArray[np.int32], mirror: ColumnMirror, where: _Place, space: Space, numbers: Sequence[int]
-) -> None:
-    nodes = mirror.slots if space is Space.LINKS else mirror.state.upper
-    first_limit, second_limit = (mirror.slots, mirror.state.upper) if space is Space.LINKS else (mirror.slots, 64)
-    limits = np.full(blocks.shape[-1], nodes, np.int32)
-    limits[:RECORD_HEAD] = first_limit, second_limit
-    wrong = ((blocks < -1) | (blocks >= limits)).any(axis=(1, 2))
-    if wrong.any():
-        raise where.error(space, numbers[int(np.argmax(wrong))], "has a link to nowhere")
-    if space is Space.UPPER:
-        for number, block in zip(numbers, blocks, strict=True):
-            if not _descends(block, number * len(block), mirror.state.upper):
-                raise where.error(space, number, "has an entry without a layer below")
+def _check_upper(blocks: NDArray[np.int32], mirror: ColumnMirror, where: Place, numbers: Sequence[int]) -> None:
+    check_links(blocks, mirror, where, Space.UPPER, numbers)
+    for number, block in zip(numbers, blocks, strict=True):
+        if not _descends(block, number * len(block), mirror.state.upper):
+            raise where.error(Space.UPPER, number, "has an entry without a layer below")
 
 
 def _descends(entries: NDArray[np.int32], first: int, count: int) -> bool:
@@ -353,7 +315,7 @@ def _descends(entries: NDArray[np.int32], first: int, count: int) -> bool:
     return bool((slots >= 0).all() and (layers >= 1).all() and ((layers == 1) | (numbers > 0)).all())
 
 
-def _check_live(version: ColumnVersion, where: _Place) -> None:
+def _check_live(version: ColumnVersion, where: Place) -> None:
     """Live bits agree with the counters."""
     bits = np.unpackbits(version.live.gather().reshape(-1), bitorder="little")
     if int(bits.sum()) != version.state.live or bits[version.slots :].any():

@@ -246,8 +246,8 @@ class Writer(View):
             table = self._tables.get(place[0])
             if table is None:
                 continue
+            write_blocks(self._records, place[0], mirror, state.version)
             self.set_state(place[0], table.state.with_column(place[1], mirror.state))
-            write_blocks(self._records, place[0], mirror)
             columns[place] = mirror.present()
         for number, table in self._tables.items():
             before = self._base.tables.get(number)

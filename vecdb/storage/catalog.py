@@ -75,6 +75,7 @@ class ColumnState:
     trained_rows: int = 0  # live at its last training
     outliers: int = 0  # rows since then that lie outside its range
     waiting: int = 0  # dead slots that the graph still links
+    journal: int = 0  # how far its blocks of links have been folded: laps * 2**32 + the next block
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ def _check_column(column: ColumnState, slots: int) -> None:
         not 0 <= column.live <= slots
         or not 0 <= column.waiting <= slots - column.live
         or not 0 <= column.upper <= MAX_SLOTS
+        or not 0 <= column.journal < 2**63
         or not isinstance(column.linked, bool)
         or not -1 <= column.entry_layer <= 64
         or (column.entry_layer < 0) != (column.entry_node < 0)

@@ -24,6 +24,7 @@ class Space(Enum):
     VECTORS = b"vectors"
     CODES = b"codes"
     LINKS = b"links"
+    JOURNAL = b"journal"
     UPPER = b"upper"
     LIVE = b"live"
     TERMS = b"terms"
@@ -35,7 +36,7 @@ class Space(Enum):
 
 
 BLOCK_SPACES: Final = (Space.VECTORS, Space.CODES, Space.LINKS, Space.UPPER, Space.LIVE)
-TABLE_SPACES: Final = (Space.CATALOG, Space.ROWS, Space.IDS, *BLOCK_SPACES, Space.TERMS, Space.COLUMNS)
+TABLE_SPACES: Final = (Space.CATALOG, Space.ROWS, Space.IDS, *BLOCK_SPACES, Space.JOURNAL, Space.TERMS, Space.COLUMNS)
 
 FORMAT: Final = b"format"
 STATE: Final = b"state"
@@ -52,9 +53,10 @@ _TABLE: Final = struct.Struct(">I")
 _CATALOG: Final = struct.Struct(">IB")
 _ROW: Final = struct.Struct(">II")
 _BLOCK: Final = struct.Struct(">IHI")
-_TERMS: Final = struct.Struct(">IH")
+_PREFIX: Final = struct.Struct(">IH")
 _CHUNK: Final = struct.Struct(">I")
 _CHANGE: Final = struct.Struct(">Q")
+_JOURNAL: Final = struct.Struct(">IHQ")
 _INT: Final = struct.Struct(">Q")
 
 
@@ -106,9 +108,22 @@ def parts_of_blocks(keys: Collection[bytes]) -> Iterator[tuple[int, ...]]:
     return _unpack_all(_BLOCK, keys)
 
 
+def journal_prefix(table: int, column: int) -> bytes:
+    """What the keys of all entries of a column's journal begin with."""
+    return _PREFIX.pack(table, column)
+
+
+def journal(table: int, column: int, position: int) -> bytes:
+    return _JOURNAL.pack(table, column, position)
+
+
+def position_of_entry(key: bytes) -> int:
+    return _unpack(_JOURNAL, key)[2]
+
+
 def terms_prefix(table: int, field: int) -> bytes:
     """What the keys of all terms of a field begin with."""
-    return _TERMS.pack(table, field)
+    return _PREFIX.pack(table, field)
 
 
 def term(prefix: bytes, value: bytes, chunk: int) -> bytes:
@@ -117,7 +132,7 @@ def term(prefix: bytes, value: bytes, chunk: int) -> bytes:
 
 
 def value_of_term(key: bytes) -> bytes:
-    return key[_TERMS.size : -_CHUNK.size]
+    return key[_PREFIX.size : -_CHUNK.size]
 
 
 def chunk_of_term(key: bytes) -> int:

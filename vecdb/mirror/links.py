@@ -1,0 +1,147 @@
+"""Base-layer links in the file: blocks, and a journal of the records that small commits changed.
+
+A row that is inserted changes the records of some thirty others, which lie in as many blocks. So a small commit writes
+those records, side by side, into an entry of the journal, and leaves their blocks as they are: they are *folded*, a few
+with each entry and one after the other, whatever became of them. After a lap over all blocks, nothing that an entry has
+is missing in them, and it is deleted. Each block tells the version in which it was written, so that no entry before
+that is laid over it.
+
+A column's *position* counts the folding: laps * 2^32 + the block to be folded next. An entry's key has the position
+at which it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vecdb.mirror.blocks import Blocks
+from vecdb.mirror.column import LINKS_HEAD, RECORD_HEAD, ColumnMirror
+from vecdb.mirror.payloads import Place, read_payloads
+from vecdb.storage import keys
+from vecdb.storage.keys import Space
+from vecdb.storage.view import PendingWrites, Records
+
+_LAP: Final = 1 << 32
+_FOLDED: Final = 2  # bytes of blocks folded for each byte of an entry: so the journal is at most half of the blocks
+_TRIM_EVERY: Final = 16  # versions: to do it with each would cost each a page
+
+
+def write_links(writes: PendingWrites, table: int, mirror: ColumnMirror, version: int) -> None:
+    """What the writer changed, as blocks or as an entry of the journal, whichever is less to write."""
+    blocks, column = mirror.links, mirror.column.number
+    written = blocks.changed()
+    old, new = np.split(written, [np.searchsorted(written, blocks.published)])
+    entry = _changed_records(blocks, len(old))
+    if entry is not None:
+        position = mirror.state.journal
+        payload = version.to_bytes(8, "little") + entry.tobytes()
+        writes.put(Space.JOURNAL, keys.journal(table, column, position), payload)
+        first = position % _LAP
+        stop = min(first + 1 + _FOLDED * entry.nbytes // _block(*blocks.arena.shape[1:]).itemsize, blocks.published)
+        written = np.concatenate([np.arange(first, stop), new])
+        position = position + stop - first if stop < blocks.published else (position // _LAP + 1) * _LAP
+        mirror.state = replace(mirror.state, journal=position)
+        if version % _TRIM_EVERY == 0:
+            _trim(writes, table, column, position - _LAP)
+    block = np.empty((), _block(*blocks.arena.shape[1:]))
+    block["version"] = version
+    payloads: dict[bytes, bytes | None] = {}
+    for number, place in zip(written.tolist(), blocks.table[written].tolist(), strict=True):
+        block["records"] = blocks.arena[place]
+        payloads[keys.block(table, column, number)] = block.tobytes()
+    writes.put_all(Space.LINKS, payloads)
+
+
+def _changed_records(blocks: Blocks, changed: int) -> NDArray[np.void] | None:
+    """The records that changed, in so many blocks; None where it is less to write the blocks."""
+    slots = blocks.changed_records()
+    record, block = _record(blocks.arena.shape[2]), _block(*blocks.arena.shape[1:])
+    if slots is None or (1 + _FOLDED) * len(slots) * record.itemsize >= changed * block.itemsize:
+        return None
+    entry = np.empty(len(slots), record)
+    entry["slot"] = slots
+    entry["record"] = blocks.arena[blocks.table[slots // blocks.per_block], slots % blocks.per_block]
+    return entry
+
+
+def _trim(writes: PendingWrites, table: int, column: int, position: int) -> None:
+    """Delete the entries from before a position."""
+    prefix = keys.journal_prefix(table, column)
+    stale = []
+    for key, _ in writes.scan(Space.JOURNAL, prefix):
+        if keys.position_of_entry(key) >= position:
+            break
+        stale.append(bytes(key))
+    for key in stale:
+        writes.delete(Space.JOURNAL, key)
+
+
+def read_links(records: Records, mirror: ColumnMirror, where: Place, numbers: Sequence[int], position: int = 0) -> None:
+    """Read blocks, and what the journal has since a position of any, into those of a mirror."""
+    blocks, block = mirror.links, _block(*mirror.links.arena.shape[1:])
+    versions = np.zeros(blocks.count, np.uint64)
+    blocks.own_all(np.array(numbers, np.int64))
+    for part, payload in read_payloads(records, where, Space.LINKS, numbers, block.itemsize):
+        found = np.frombuffer(payload, block)
+        check_links(found["records"], mirror, where, Space.LINKS, part)
+        blocks.arena[blocks.table[list(part)]] = found["records"]
+        versions[list(part)] = found["version"]
+    if mirror.state.journal == position:
+        return
+    since, journal = _read_journal(records, mirror, where, position)
+    late = np.flatnonzero(versions[journal["slot"] // blocks.per_block] < since)
+    slots, last = np.unique(journal["slot"][late][::-1], return_index=True)
+    places, within = np.divmod(slots.astype(np.int64), blocks.per_block)
+    blocks.own_all(np.unique(places))
+    blocks.arena[blocks.table[places], within] = journal["record"][late[::-1][last]]
+
+
+def _read_journal(
+    records: Records, mirror: ColumnMirror, where: Place, position: int
+) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
+    """The entries since a position, in their order: the version of each of their records, and the records."""
+    table, column, record = where.table, where.column.number, _record(mirror.links.arena.shape[2])
+    start = keys.journal(table, column, position)
+    entries, versions, counts = [], [], []
+    for key, payload in records.scan(Space.JOURNAL, keys.journal_prefix(table, column), start):
+        if len(payload) % record.itemsize != LINKS_HEAD:
+            raise where.error(Space.JOURNAL, keys.position_of_entry(key), "has the wrong length")
+        versions.append(int.from_bytes(payload[:LINKS_HEAD], "little"))
+        entries.append(bytes(payload[LINKS_HEAD:]))
+        counts.append(len(entries[-1]) // record.itemsize)
+    journal = np.frombuffer(b"".join(entries), record)
+    if not ((journal["slot"] >= 0) & (journal["slot"] < mirror.slots)).all():
+        raise where.error(Space.JOURNAL, position, "or one after it has a slot that does not exist")
+    check_links(journal["record"][None], mirror, where, Space.JOURNAL, [position])
+    return np.repeat(np.array(versions, np.uint64), counts), journal
+
+
+def check_links(
+    blocks: NDArray[np.int32], mirror: ColumnMirror, where: Place, space: Space, numbers: Sequence[int]
+) -> None:
+    """Records (blocks, records, numbers) link to nodes that exist: kernels trust them."""
+    slots, entries = mirror.slots, mirror.state.upper
+    first, second, nodes = (slots, 64, entries) if space is Space.UPPER else (slots, entries, slots)
+    limits = np.full(blocks.shape[-1], nodes, np.int32)
+    limits[:RECORD_HEAD] = first, second
+    wrong = ((blocks < -1) | (blocks >= limits)).any(axis=(1, 2))
+    if wrong.any():
+        raise where.error(space, numbers[int(np.argmax(wrong))], "has a link to nowhere")
+
+
+@cache
+def _block(records: int, numbers: int) -> np.dtype[np.void]:
+    """A block of so many records as stored. Never change."""
+    return np.dtype([("version", "<u8"), ("records", "<i4", (records, numbers))])
+
+
+@cache
+def _record(numbers: int) -> np.dtype[np.void]:
+    """A record in an entry as stored. Never change."""
+    return np.dtype([("slot", "<i4"), ("record", "<i4", (numbers,))])
