@@ -224,7 +224,12 @@ class Blocks:
         self._owned = None
         self._clone(numbers)
 
-    def _clone(self, numbers: Int64) -> None:
+    def replace_all(self, numbers: Int64) -> None:
+        """Make blocks (distinct ones) ready to be written whole: their content is undefined."""
+        self._owned = None
+        self._clone(numbers, copy=False)
+
+    def _clone(self, numbers: Int64, *, copy: bool = True) -> None:
         places = self.table[numbers]
         foreign = self.epochs[places] < self.state[EPOCH]
         count = int(np.count_nonzero(foreign))
@@ -235,7 +240,8 @@ class Blocks:
         clones = self.free[height - count : height].copy()
         self.state[FREE] = height - count
         self.epochs[clones] = self.state[EPOCH]
-        self.arena[clones] = self.arena[places[foreign]]
+        if copy:
+            self.arena[clones] = self.arena[places[foreign]]
         self.table[numbers[foreign]] = clones
 
     def _take(self) -> int:

@@ -86,7 +86,7 @@ def read_links(records: Records, mirror: ColumnMirror, where: Place, numbers: Se
     """Read blocks, and what the journal has since a position of any, into those of a mirror."""
     blocks, block = mirror.links, _block(*mirror.links.arena.shape[1:])
     versions = np.zeros(blocks.count, np.uint64)
-    blocks.own_all(np.array(numbers, np.int64))
+    blocks.replace_all(np.array(numbers, np.int64))
     for part, payload in read_payloads(records, where, Space.LINKS, numbers, block.itemsize):
         found = np.frombuffer(payload, block)
         check_links(found["records"], mirror, where, Space.LINKS, part)

@@ -96,4 +96,7 @@ def _decode_ranges(ranges: bytes) -> Numbers:
     pairs = np.frombuffer(ranges, _ENTRY).reshape(-1, 2).astype(np.int64)
     if len(pairs) == 0 or pairs.sum(axis=1).max() > 2**32 or pairs[:, 1].sum() > 2**32:
         raise ValueError("impossible ranges")
-    return np.concatenate([np.arange(first, first + length) for first, length in pairs]).astype(np.uint32)
+    starts, lengths = pairs.T
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    numbers: Numbers = (np.repeat(starts, lengths) + within).astype(np.uint32)
+    return numbers
