@@ -47,8 +47,10 @@ from vecdb.filters.column import Column, col
 from vecdb.filters.tree import Filter
 from vecdb.options import Vector
 from vecdb.query.results import BatchHits, Hit, Hits, Plan, Row
-from vecdb.query.stats import ColumnStats, DatabaseStats, TableStats
+from vecdb.query.stats import ColumnStats, DatabaseStats, ReaderStats, TableStats
+from vecdb.snapshot import Snapshot
 from vecdb.table import Table
+from vecdb.table_view import TableView
 from vecdb.transaction import Transaction
 
 __version__ = "0.1.0"
@@ -84,8 +86,10 @@ __all__ = [
     "Plan",
     "ProgrammingError",
     "ReadOnlyError",
+    "ReaderStats",
     "Row",
     "RowNotFoundError",
+    "Snapshot",
     "SqlError",
     "StaleHandleError",
     "StorageFullError",
@@ -94,6 +98,7 @@ __all__ = [
     "TableExistsError",
     "TableNotFoundError",
     "TableStats",
+    "TableView",
     "Transaction",
     "TransactionError",
     "Vector",

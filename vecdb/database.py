@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from vecdb.errors import (
     DatabaseNotFoundError,
@@ -32,7 +33,8 @@ from vecdb.options import (
     is_int,
 )
 from vecdb.progress import Progress
-from vecdb.query.stats import DatabaseStats, table_stats
+from vecdb.query.stats import DatabaseStats, ReaderStats, table_stats
+from vecdb.snapshot import Snapshot
 from vecdb.storage.catalog import Column, ColumnState, Schema, TableState
 from vecdb.storage.creation import create_database
 from vecdb.storage.environment import REGISTRY
@@ -107,6 +109,7 @@ class Database:
         self._closed = False
         self._executors: dict[int, ThreadPoolExecutor] = {}
         self._transactions = TransactionStack(self._begin)
+        self._snapshots: WeakSet[Snapshot] = WeakSet()
         if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
             if not create or readonly:
                 raise DatabaseNotFoundError(f"there is no database at {self.path}")
@@ -208,6 +211,8 @@ class Database:
                 file_bytes,
                 max(0, file_bytes - view.records.used_bytes()),
                 {table.schema.name: table_stats(table) for table in view.tables.values()},
+                tuple(ReaderStats(*held) for held in self._environment.held()),
+                self._environment.others_behind(),
             )
 
     # Transactions
@@ -216,9 +221,19 @@ class Database:
         """A context in which every write of this thread to this database is one transaction; nested, a savepoint."""
         return Transaction(self._transactions)
 
+    def snapshot(self) -> Snapshot:
+        """The newest commit, to be read for as long as it is wanted: searches, counts and scans agree with each other.
+
+        Use it in a `with` block, or close it. It sees nothing of a transaction under way, this thread's neither.
+        """
+        self._check_open()
+        snapshot = Snapshot(self, self._mirror.hold())
+        self._snapshots.add(snapshot)
+        return snapshot
+
     @property
     def version(self) -> int:
-        """A number that grows with each commit."""
+        """A number that grows with each commit, of this process or another."""
         with self._view() as view:
             return view.version_number
 
@@ -231,6 +246,8 @@ class Database:
                 return
             self._closed = True
         try:
+            for snapshot in list(self._snapshots):
+                snapshot.close()
             self._transactions.roll_back_all()
             REGISTRY.release(self._environment)
         except BaseException:

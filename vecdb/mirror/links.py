@@ -101,7 +101,7 @@ def read_links(records: Records, mirror: ColumnMirror, where: Place, numbers: Se
     versions[gone] = _NEVER
     blocks.clear(gone)
     numbers = np.setdiff1d(wanted, gone).tolist()
-    blocks.own_all(np.array(numbers, np.int64))
+    blocks.replace_all(np.array(numbers, np.int64))
     for part, payload in read_payloads(records, where, Space.LINKS, numbers, block.itemsize):
         found = np.frombuffer(payload, block)
         check_links(found["records"], mirror, where, Space.LINKS, part)

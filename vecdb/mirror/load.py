@@ -200,7 +200,7 @@ def follow(
         mirror.resize(state, slots)
         for space, blocks in mirror.plain_blocks.items():
             changed = changes.get(space, _NO_BLOCKS).astype(np.int64)
-            blocks.own_all(changed)
+            blocks.replace_all(changed)
             for numbers, found in _read_blocks(records, mirror, where, space, changed.tolist()):
                 blocks.arena[blocks.table[list(numbers)]] = found
         _check_live(mirror.present(), where)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import count
-from typing import Any
+from itertools import count, islice
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from vecdb.errors import InternalError, TableNotFoundError
 from vecdb.index.exact import Rows
@@ -27,15 +28,18 @@ from vecdb.mirror.load import (
 )
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, Table, read_tables
-from vecdb.storage.changes import read_block_changes
-from vecdb.storage.environment import Environment, ReadTransaction
+from vecdb.storage.changes import BlockChanges, read_block_changes
+from vecdb.storage.environment import Environment
 from vecdb.storage.header import State, read_state, seal_state
 from vecdb.storage.keys import Space
+from vecdb.storage.reader import ReadTransaction, SharedReadTransaction
 from vecdb.storage.view import Records
 
+Item = TypeVar("Item")
+Reader = TypeVar("Reader", bound=ReadTransaction)
 Place = tuple[int, int]  # (table, column)
 
-_MOST_RETRIES = 1000
+_MOST_RETRIES = 100
 _BLOCKS_AT_ONCE = 64  # of vectors, read into memory by each search until all are there
 
 
@@ -108,6 +112,10 @@ class View(ABC):
     def vector(self, table: Table, column: Column, slot: int) -> Stored:
         """One vector of this version, bit for bit."""
 
+    def in_parts(self, items: Callable[[View], Iterator[Item]], at_once: int) -> Iterator[Item]:
+        """Items for a caller who takes them when it likes, made `at_once` at a time. Not within a `with` block."""
+        return items(self)
+
     def find_table(self, name: str) -> Table:
         for table in self.tables.values():
             if table.schema.name == name:
@@ -158,11 +166,71 @@ class CommittedView(View):
     def vector(self, table: Table, column: Column, slot: int) -> Stored:
         return read_vector(self.reader, table.schema, column, slot)
 
+    def in_parts(self, items: Callable[[View], Iterator[Item]], at_once: int) -> Iterator[Item]:
+        """Between two parts nothing waits for this reader, and `close` cuts it off."""
+        try:
+            source = items(self)
+            part = list(islice(source, at_once))
+            if len(part) == at_once:
+                self._hold()
+            yield from part
+            while len(part) == at_once:
+                with self.reader.working():
+                    part = list(islice(source, at_once))
+                yield from part
+        finally:
+            self.close()
+
+    def _hold(self) -> None:
+        self.reader.hold(self.version_number)
+
     def close(self) -> None:
         self.reader.close()
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class SnapshotView(CommittedView):
+    """A snapshot's version as one call sees it. It stays when the call is over."""
+
+    reader: SharedReadTransaction
+
+    def __enter__(self) -> SnapshotView:
+        self.reader.begin_call(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.reader.end_call(self)
+
+    def in_parts(self, items: Callable[[View], Iterator[Item]], at_once: int) -> Iterator[Item]:
+        source = items(self)
+        part: list[Item] | None = None
+        while part is None or len(part) == at_once:
+            with self.reader.working():
+                part = list(islice(source, at_once))
+            yield from part
+
+
+class HeldVersion:
+    """A committed version, for many calls of many threads, until it is closed."""
+
+    def __init__(self, mirror: Mirror, reader: SharedReadTransaction, version: Version) -> None:
+        self._mirror = mirror
+        self._reader = reader
+        self._version = version
+
+    @property
+    def number(self) -> int:
+        return self._version.state.version
+
+    def view(self) -> SnapshotView:
+        """For one call, in a `with` block."""
+        return SnapshotView(self._mirror, self._reader, self._version)
+
+    def end(self, why: str) -> None:
+        """Calls of other threads that are under way go on to their end."""
+        self._reader.end(why)
 
 
 class Mirror:
@@ -183,12 +251,15 @@ class Mirror:
         self.memory = memory
         self.columns: dict[Place, ColumnMirror] = {}
         self._ids: dict[int, SlotIds] = {}  # of tables that have a column in memory
+        # What versions in use, but no longer the newest, have in memory of columns that are not in `columns`.
+        self._older: WeakKeyDictionary[ColumnVersion, int] = WeakKeyDictionary()
         self._used: dict[Place, int] = {}  # when a column was last asked for, by a count of such calls
         self._calls = count()
         self._lock = threading.RLock()
         self._offered: Version | None = None
         with environment.read() as reader:
             self.newest = Version(read_state(reader), read_tables(reader))
+            self._header = self._read_header(reader)
 
     @classmethod
     def of(cls, environment: Environment, memory: int) -> Mirror:
@@ -201,21 +272,31 @@ class Mirror:
     # Reading
 
     def view(self) -> CommittedView:
-        """The newest committed version."""
-        for _ in range(_MOST_RETRIES):
-            reader = self.environment.read()
+        """The newest committed version, for one call."""
+        return CommittedView(self, *self._begin(self.environment.read))
+
+    def hold(self) -> HeldVersion:
+        """The newest committed version, for a snapshot."""
+        reader, version = self._begin(self.environment.read_shared)
+        reader.hold(version.state.version)
+        return HeldVersion(self, reader, version)
+
+    def _begin(self, read: Callable[[], Reader]) -> tuple[Reader, Version]:
+        for retries in range(_MOST_RETRIES):
+            reader = read()
             try:
-                version = self._match(reader)
+                version = self._match(reader, last=retries == _MOST_RETRIES - 1)
             except BaseException:
                 reader.close()
                 raise
             if version is not None:
-                return CommittedView(self, reader, version)
+                return reader, version
             reader.close()
         raise InternalError("the versions in memory and in the file never met")
 
-    def _match(self, reader: ReadTransaction) -> Version | None:
-        """The version that `reader` reads; None when a newer one was published since the reader began."""
+    def _match(self, reader: ReadTransaction, *, last: bool) -> Version | None:
+        """The version that `reader` reads; None when a newer one was published since the reader began, and it is not
+        the last try."""
         for version in (self.newest, self._offered, self.newest):
             if version is not None and reader.holds(Space.HEADER, keys.STATE, version.sealed_state):
                 return version
@@ -223,15 +304,29 @@ class Mirror:
         with self._lock:
             if state == self.newest.state:
                 return self.newest
-            if state.version < self.newest.state.version:
+            if state.version < self.newest.state.version and not last:
                 return None
             self._follow(reader, state)
             return self.newest
 
+    def _read_header(self, reader: ReadTransaction) -> bytes:
+        return bytes(reader.get(Space.HEADER, keys.FORMAT) or b"")
+
+    def _changes(self, reader: ReadTransaction, upto: int) -> BlockChanges | None:
+        """The blocks that others changed since the newest version; None where that can't be known, since the log was
+        trimmed, or something else was copied over the open file."""
+        known = self.newest.state.version
+        if upto <= known or self._read_header(reader) != self._header:
+            return None
+        return read_block_changes(reader, known, upto)
+
     def _follow(self, reader: ReadTransaction, state: State) -> None:
         """Another process committed: take over what it changed, or start anew where the log does not reach."""
         tables = read_tables(reader)
-        changes = read_block_changes(reader, self.newest.state.version, state.version)
+        changes = self._changes(reader, state.version)
+        if changes is None:
+            self._ids.clear()
+            self._header = self._read_header(reader)
         version = Version(state, tables)
         for place, mirror in list(self.columns.items()):
             table = tables.get(place[0])
@@ -302,6 +397,8 @@ class Mirror:
         mirror = load_column(reader, table.schema, column, state, slots, vectors=vectors)
         if version is self.newest or version is self._offered:
             self.columns[place] = mirror
+        else:
+            self._older[mirror.version] = mirror.nbytes
         version.columns[place] = mirror.version
         return mirror
 
@@ -317,16 +414,19 @@ class Mirror:
                 break
             self._drop(place)
             self.newest.columns.pop(place, None)
-        return True
+        return self._nbytes() + size <= self.memory
 
     def _nbytes(self) -> int:
-        return sum(mirror.nbytes for mirror in self.columns.values()) + sum(ids.nbytes for ids in self._ids.values())
+        columns = sum(mirror.nbytes for mirror in self.columns.values()) + sum(self._older.values())
+        return columns + sum(ids.nbytes for ids in self._ids.values())
 
     def _drop(self, place: Place) -> None:
         """Drop a column, and with a table's last one the ids of its rows."""
         if all(other == place or other[0] != place[0] for other in self.columns):
             self._ids.pop(place[0], None)
-        self.columns.pop(place, None)
+        mirror = self.columns.pop(place, None)
+        if mirror is not None:
+            self._older[mirror.version] = mirror.nbytes  # until nobody uses it
 
     # Writing
 

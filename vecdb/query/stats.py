@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vecdb.storage.catalog import Table
 
@@ -37,13 +37,33 @@ class TableStats:
 
 
 @dataclass(frozen=True)
+class ReaderStats:
+    """A snapshot of this process, or a scan that was begun and not ended.
+
+    `kept_bytes` of the file were given up by later commits, and can't be used again as long as it is open. It is ended
+    when it is older than `options.MAX_HELD_SECONDS`, or keeps more than `options.MAX_HELD_BYTES` and than all that the
+    database holds.
+    """
+
+    version: int
+    seconds: float
+    behind: int  # commits
+    kept_bytes: int
+
+
+@dataclass(frozen=True)
 class DatabaseStats:
-    """A database. `free_bytes` of the file hold nothing; later writes use them again."""
+    """A database. `free_bytes` of the file hold nothing; later writes use them again, but for those that readers keep.
+
+    `other_processes`: how many commits the oldest reader of each other process is behind, by process id.
+    """
 
     version: int
     file_bytes: int
     free_bytes: int
     tables: dict[str, TableStats]
+    readers: tuple[ReaderStats, ...] = ()
+    other_processes: dict[int, int] = field(default_factory=dict)
 
 
 def table_stats(table: Table) -> TableStats:

@@ -8,8 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple, TypeVar
 from weakref import WeakSet
 
 import lmdb
@@ -17,6 +17,7 @@ import lmdb
 from vecdb.errors import (
     CorruptionError,
     DatabaseError,
+    Error,
     LockTimeoutError,
     NotAVecdbError,
     ReadOnlyError,
@@ -25,21 +26,33 @@ from vecdb.errors import (
     StorageIOError,
     TransactionError,
 )
-from vecdb.options import DEFAULT_TIMEOUT, MAP_RESERVE, MAX_READERS, MIN_MAP
+from vecdb.options import DEFAULT_TIMEOUT, MAP_RESERVE, MAX_HELD_BYTES, MAX_HELD_SECONDS, MAX_READERS, MIN_MAP
 from vecdb.storage import keys, preflight
 from vecdb.storage.gate import WriterGate
 from vecdb.storage.header import State, read_header, seal_state
 from vecdb.storage.keys import Space
-from vecdb.storage.records import seal, unseal
-from vecdb.storage.view import Changes, Records
+from vecdb.storage.reader import ReadTransaction, SharedReadTransaction
+from vecdb.storage.records import seal
+from vecdb.storage.view import Changes
 
 _FileKey = tuple[int, int]
+Reader = TypeVar("Reader", bound=ReadTransaction)
 NO_SPACE: Final = frozenset(
     number for name in ("EFBIG", "ENOSPC", "EDQUOT") if (number := getattr(errno, name, None)) is not None
 )
 _SHORT_WRITE: Final = errno.EIO  # LMDB reports a short write, as of a full disk, as a plain I/O error
 _MOST_SPACES: Final = 32
+_WATCH_SECONDS: Final = 1.0  # between two looks at readers that are held
 _FORKED: Final = "start processes by spawn or forkserver, or close the database before a fork and connect after it"
+
+
+class Held(NamedTuple):
+    """A snapshot, or a scan that was begun, and what it costs."""
+
+    version: int
+    seconds: float
+    behind: int  # commits
+    kept_bytes: int  # of the file, that later commits would have used again
 
 
 class Environment:
@@ -57,6 +70,8 @@ class Environment:
         self._condition = threading.Condition(self._lock)  # the same lock, which is entered faster by itself
         # Weak, so that a reader lost to an interrupt does not count for ever.
         self._readers: WeakSet[ReadTransaction] = WeakSet()
+        self._watcher: threading.Thread | None = None
+        self._ending = threading.Event()
         self._closed = False
         self._remapping = False
         self._writing = False
@@ -145,6 +160,13 @@ class Environment:
     def read(self) -> ReadTransaction:
         """Begin to read the newest commit; busy until told otherwise. After a fork the lock may never come free: the
         caller has asked `check_usable`."""
+        return self._begin(ReadTransaction)
+
+    def read_shared(self) -> SharedReadTransaction:
+        """The same for many threads."""
+        return self._begin(SharedReadTransaction)
+
+    def _begin(self, kind: type[Reader]) -> Reader:
         deadline = None
         while True:
             with self._lock:
@@ -153,7 +175,7 @@ class Environment:
                     self._condition.wait()
                 self.check_usable()
                 try:
-                    reader = ReadTransaction(self, self._lmdb.begin(buffers=True))
+                    reader = kind(self, self._lmdb.begin(buffers=True))
                     self._readers.add(reader)
                     return reader
                 except lmdb.MapResizedError:
@@ -184,6 +206,71 @@ class Environment:
         """Wait, under the condition, until `done`."""
         if not self._condition.wait_for(done, timeout):
             raise LockTimeoutError(f"{self.path}: {what} for {timeout:g} s")
+
+    # Readers that are held
+
+    def size(self) -> tuple[int, int]:
+        """LMDB's number of the newest commit, and the bytes of all pages that were ever used."""
+        known = self._lmdb.info()
+        return known["last_txnid"], (known["last_pgno"] + 1) * self._lmdb.stat()["psize"]
+
+    def held(self) -> list[Held]:
+        """The snapshots and scans of this process."""
+        return [what for _, what in self._look()[0]]
+
+    def others_behind(self) -> dict[int, int]:
+        """How many commits the oldest reader of each other process is behind, by process id."""
+        newest = self.size()[0]
+        behind: dict[int, int] = {}
+        for line in self._lmdb.readers().splitlines():
+            process, *_, commit = line.split()
+            if process.isdecimal() and commit.isdecimal() and int(process) != self._pid:
+                behind[int(process)] = max(behind.get(int(process), 0), newest - int(commit))
+        return behind
+
+    def watch(self) -> None:
+        """Have a thread look at the readers that are held, as long as there are any."""
+        with self._lock:
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="vecdb-watch", daemon=True)
+                with suppress(RuntimeError):  # no threads are to be had, as while Python exits
+                    self._watcher.start()
+
+    def _watch(self) -> None:
+        while not self._ending.wait(_WATCH_SECONDS):
+            with self._lock:
+                if not any(reader.held for reader in self._readers):
+                    self._watcher = None
+                    return
+            with suppress(Error):  # which is told to those who read
+                self._end_the_long()
+
+    def _end_the_long(self) -> None:
+        """A reader keeps what was there when it began: of the file, and in memory. None does so without end."""
+        readers, used = self._look()
+        for reader, (version, seconds, _, kept) in readers:
+            most = max(MAX_HELD_BYTES, used)
+            if seconds > MAX_HELD_SECONDS:
+                why = f"for longer than {MAX_HELD_SECONDS:g} s"
+            elif kept > most:
+                why = f"while {kept} bytes of the file could not be used again, more than {most}"
+            else:
+                continue
+            reader.end(f"the snapshot or scan of version {version} was ended, since it was open {why}; begin anew")
+
+    def _look(self) -> tuple[list[tuple[ReadTransaction, Held]], int]:
+        """The readers that are held, and the bytes that the newest commit uses."""
+        with self.read() as now:
+            used = now.used_bytes()
+            newest, file_bytes = self.size()
+        with self._lock:
+            readers = [(reader, reader.held) for reader in self._readers if reader.held is not None]
+        found = []
+        for reader, hold in readers:
+            behind = newest - hold.commit
+            kept = max(0, file_bytes - used - hold.free_bytes) if behind else 0
+            found.append((reader, Held(hold.version, time.monotonic() - hold.began, behind, kept)))
+        return found, used
 
     # Writing
 
@@ -258,11 +345,14 @@ class Environment:
             self._wait_for(lambda: not self._remapping, timeout, "the map has been growing")
             self._remapping = True
             try:
-                self._wait_for(
-                    lambda: not self._readers and not self._writing,
-                    timeout,
-                    "the file must be mapped anew, but a scan has been reading it",
-                )
+
+                def unused() -> bool:
+                    return not self._readers and not self._writing
+
+                if not self._condition.wait_for(unused, timeout):
+                    for reader in [reader for reader in self._readers if reader.held is not None]:
+                        reader.end("the snapshot or scan was ended, since the file must be mapped anew; begin anew")
+                    self._wait_for(unused, timeout, "the file must be mapped anew, but a call has been reading it")
                 self.check_usable()
                 size = wish(self._map_size)
                 if self.max_size is not None:
@@ -320,6 +410,7 @@ class Environment:
             for reader in list(self._readers):
                 reader.abort()
             self._readers.clear()
+            self._ending.set()
             self._lmdb.close()
             if self.gate is not None:
                 self.gate.close()
@@ -328,98 +419,6 @@ class Environment:
         """In a forked child: let go of the writer's descriptor, so that a dead parent's turn ends."""
         if self.gate is not None:
             self.gate.close()
-
-
-class ReadTransaction(Records):
-    """One version of the file, as LMDB sees it. Buffers it gives are valid until it is closed."""
-
-    __slots__ = ("__weakref__", "_environment", "_spaces", "_transaction", "busy")
-
-    def __init__(self, environment: Environment, transaction: lmdb.Transaction[memoryview]) -> None:
-        self._environment = environment
-        self._spaces = environment._spaces
-        self._transaction: lmdb.Transaction[memoryview] | None = transaction
-        self.busy = True
-
-    def get(self, space: Space, key: bytes) -> memoryview | None:
-        value = self._get(space, key)
-        return None if value is None else unseal(space, key, value)
-
-    def holds(self, space: Space, key: bytes, sealed: bytes) -> bool:
-        """Whether a record is stored as exactly these bytes: known ones need not be verified and decoded again."""
-        value = self._get(space, key)
-        return value is not None and bytes(value) == sealed
-
-    def _get(self, space: Space, key: bytes) -> memoryview | None:
-        try:
-            return (self._transaction or self._lmdb()).get(key, None, self._spaces[space])
-        except lmdb.Error as error:
-            raise self._environment.read_error(error) from error
-
-    def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
-        first = max(prefix, start)
-        try:
-            cursor = self._lmdb().cursor(self._spaces[space])
-            found = cursor.set_range(first) if first else cursor.first()
-            while found:
-                key = bytes(cursor.key())
-                if not key.startswith(prefix):
-                    return
-                yield key, unseal(space, key, cursor.value())
-                self._lmdb()  # it may have been cut off meanwhile
-                found = cursor.next()
-        except lmdb.Error as error:
-            raise self._environment.read_error(error) from error
-
-    def used_bytes(self) -> int:
-        """The bytes of the pages that hold something, but for the list of free ones."""
-        meta_pages = 2
-        try:
-            transaction = self._lmdb()
-            trees = [transaction.stat(space) for space in self._spaces.values()]
-            used = sum(tree["branch_pages"] + tree["leaf_pages"] + tree["overflow_pages"] for tree in trees)
-            return (meta_pages + 1 + used) * trees[0]["psize"]  # a page more for the names of the sub-databases
-        except lmdb.Error as error:
-            raise self._environment.read_error(error) from error
-
-    def _lmdb(self) -> lmdb.Transaction[memoryview]:
-        if self._transaction is None:
-            self._environment.check_usable()
-            raise StaleHandleError(f"{self._environment.path}: the read was cut off when its database was closed")
-        return self._transaction
-
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Mark a reader that rests between calls as busy, so that `close` waits for it."""
-        with self._environment._condition:
-            self._environment.check_usable()
-            self.busy = True
-        try:
-            yield
-        finally:
-            self.rest()
-
-    def rest(self) -> None:
-        """Between calls: `close` need not wait for this reader, but cuts it off."""
-        with self._environment._condition:
-            self.busy = False
-            self._environment._condition.notify_all()
-
-    def abort(self) -> None:
-        if self._transaction is not None:
-            self._transaction.abort()
-            self._transaction = None
-
-    def close(self) -> None:
-        if os.getpid() == self._environment._pid:
-            self.abort()
-            self._environment._forget(self)
-
-    def __enter__(self) -> ReadTransaction:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 class Registry:
