@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakSet
 
 from vecdb.errors import (
     DatabaseNotFoundError,
     LimitError,
+    LockTimeoutError,
     NotAVecdbError,
     ProgrammingError,
     ReadOnlyError,
@@ -21,6 +22,7 @@ from vecdb.errors import (
     VectorError,
 )
 from vecdb.fields.schema import check_name, choose_indexes, declare_fields
+from vecdb.maintenance.compact import compact
 from vecdb.mirror.versions import Mirror, View
 from vecdb.mirror.writer import Writer
 from vecdb.options import (
@@ -41,6 +43,8 @@ from vecdb.storage.environment import REGISTRY
 from vecdb.storage.header import read_header
 from vecdb.table import Table
 from vecdb.transaction import Transaction, TransactionStack
+
+_MOST_VACUUMS: Final = 10  # before a compaction, while others go on deleting
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -197,9 +201,41 @@ class Database:
     def __contains__(self, name: object) -> bool:
         return name in self.tables()
 
-    def vacuum(self, *, progress: Progress = None) -> int:
-        """`Table.vacuum` of every table; returns how many deleted rows their graphs were rid of."""
-        return sum(self.table(name).vacuum(progress=progress) for name in self.tables())
+    def vacuum(self, *, secure: bool = False, progress: Progress = None) -> int:
+        """`Table.vacuum` of every table; returns how many deleted rows their graphs were rid of.
+
+        With `secure`, `compact` follows, and every byte that the file had before is overwritten: what was deleted or
+        replaced is nowhere in it any more. What the system, the disk or a backup keep elsewhere is out of reach.
+        """
+        repaired = sum(self.table(name).vacuum(progress=progress) for name in self.tables())
+        if secure:
+            self._compact(progress, secure=True)
+        return repaired
+
+    def compact(self, *, progress: Progress = None) -> int:
+        """Replace the file by a packed copy of itself: no deleted rows, no free pages. Returns the bytes that it won.
+
+        Rows keep their order, and graphs their links. Other threads read meanwhile and wait at the end, when snapshots
+        and scans that are open for long are ended; nobody writes. Cut off at any moment, the file is the old one or the
+        new. It needs as much room on the disk as the rows take. Raises LockTimeoutError where another process has the
+        file open, StorageFullError, TransactionError in a transaction.
+        """
+        before = os.path.getsize(self.path)
+        self._compact(progress, secure=False)
+        return before - os.path.getsize(self.path)
+
+    def _compact(self, progress: Progress, *, secure: bool) -> None:
+        self._check_open()
+        if self.readonly:
+            raise ReadOnlyError(f"{self.path} was opened with readonly=True")
+        if self._transactions.writer is not None:
+            raise TransactionError("a file can't be replaced in a transaction; end it first")
+        for _ in range(_MOST_VACUUMS):
+            for name in self.tables():
+                self.table(name).vacuum()
+            if compact(self._mirror, self._timeout, progress, secure=secure):
+                return
+        raise LockTimeoutError(f"{self.path}: others go on deleting rows; try again")
 
     def stats(self) -> DatabaseStats:
         """What the newest commit holds, and the file with it."""

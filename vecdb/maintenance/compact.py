@@ -7,6 +7,7 @@ number; nothing is linked anew. Rows keep their bytes, vectors every bit.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import groupby
@@ -21,10 +22,11 @@ from vecdb.fields.live import read_live
 from vecdb.fields.postings import CHUNK, gather, write_posting
 from vecdb.mirror.column import RECORD_HEAD, ColumnMirror
 from vecdb.mirror.load import load_column, pack_flat, stored_column
-from vecdb.mirror.versions import CommittedView
+from vecdb.mirror.versions import CommittedView, Mirror
+from vecdb.progress import Progress, reporting
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, ColumnState, Table, TableState, write_counters, write_schema
-from vecdb.storage.draft import Draft
+from vecdb.storage.draft import Draft, keep_old, remove_leftovers
 from vecdb.storage.geometry import LIVE_BYTES
 from vecdb.storage.header import State, write_packed_header
 from vecdb.storage.keys import ROWS_LIVE, Space
@@ -33,7 +35,47 @@ from vecdb.storage.view import PendingWrites
 Slots = NDArray[np.int64]
 
 _RECORDS_AT_ONCE: Final = 4096
+_SPARE: Final = 1 << 30  # bytes of address space for a copy, beyond what the file has
 _UPPER, _SLOT, _LAYER = 1, 0, 1  # places in records; see FORMAT.md
+
+
+def compact(mirror: Mirror, timeout: float, progress: Progress, *, secure: bool) -> bool:
+    """Put a packed copy in the place of the file; False where a graph has deleted rows that wait for `vacuum`.
+
+    Nobody writes meanwhile; others read, but at the end. With `secure`, the bytes of the file before are overwritten.
+    """
+    environment = mirror.environment
+    gate = environment.gate
+    assert gate is not None
+    turn = object()
+    try:
+        gate.acquire(turn, timeout)
+        environment.check_in_place()
+        environment.check_alone()
+        remove_leftovers(environment.path, secure=secure)
+        with mirror.view() as view:
+            tables = view.tables.values()
+            if any(column.waiting for table in tables for column in table.state.columns.values()):
+                return False
+            before = view.version.state
+            draft = Draft(environment.path, environment.size()[1] + _SPARE)
+            try:
+                rows = sum(table.state.rows for table in tables)
+                with reporting(progress, rows, "compact") as report:
+                    copy_packed(view, draft, State(before.version + 1, os.urandom(8), before.next_table), report)
+                if [draft.count(space) for space in (Space.ROWS, Space.IDS)] != [rows, rows]:
+                    raise CorruptionError(f"{environment.path}: its tables do not have the rows that they count")
+                draft.finish()
+                view.close()
+                if secure:
+                    keep_old(environment.path)
+                environment.replace(draft.path, timeout)
+            finally:
+                draft.discard()
+        remove_leftovers(environment.path, secure=secure)
+        return True
+    finally:
+        gate.release(turn)
 
 
 def copy_packed(view: CommittedView, draft: Draft, state: State, report: Callable[[int], None]) -> None:
@@ -110,7 +152,8 @@ class _Packing:
         table, state = self._table, self._table.state.columns[column.number]
         live = np.zeros(table.state.slots, np.bool_)
         if state.linked:
-            mirror = load_column(self._records, table.schema, column, state, table.state.slots, vectors=False)
+            vectors = column.options.quantization == "none"
+            mirror = load_column(self._records, table.schema, column, state, table.state.slots, vectors=vectors)
             live[mirror.version.live_slots] = True
             packed = self._pack_graph(mirror, state)
             codes = mirror.codes
@@ -141,16 +184,18 @@ class _Packing:
             (Space.LINKS, links, mirror.links.per_block, version),
             (Space.UPPER, upper, mirror.upper.per_block, b""),
         ):
-            self._put(space, self._blocks(number, records, per_block, head))
+            self._put(space, self._blocks(space, number, records, per_block, head))
         node = entries[state.entry_node] if state.entry_layer > 0 else self._new[state.entry_node]
         return replace(state, upper=len(stay), entry_node=int(node), waiting=0, journal=0)
 
     def _blocks(
-        self, column: int, records: NDArray[np.int32], per_block: int, head: bytes
+        self, space: Space, column: int, records: NDArray[np.int32], per_block: int, head: bytes
     ) -> Iterator[tuple[bytes, bytes]]:
         for number in range(-(-len(records) // per_block)):
             block = np.full((per_block, records.shape[1]), -1, "<i4")
             part = records[number * per_block : (number + 1) * per_block]
+            if space is Space.LINKS and (part == -1).all() and (number + 1) * per_block < len(records):
+                continue  # of rows without a vector
             block[: len(part)] = part
             yield keys.block(self._number, column, number), head + block.tobytes()
 

@@ -105,7 +105,7 @@ def _gather(records: Records, where: Place, slots: NDArray[np.int64], vectors: S
     per_block = vectors_per_block(where.column)
     numbers = slots // per_block
     starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
-    for start, stop in zip(starts, [*starts[1:], len(slots)], strict=True):
+    for start, stop in zip(starts, [*starts[1:], len(slots)], strict=len(slots) > 0):
         number = int(numbers[start])
         block = _vector_block(records, where, number)
         first, last = int(slots[start]) - number * per_block, int(slots[stop - 1]) - number * per_block

@@ -173,6 +173,8 @@ class CommittedView(View):
             part = list(islice(source, at_once))
             if len(part) == at_once:
                 self._hold()
+            else:
+                self.close()
             yield from part
             while len(part) == at_once:
                 with self.reader.working():

@@ -9,7 +9,7 @@ import lmdb
 
 from vecdb.errors import DatabaseNotFoundError, ReadOnlyError, StorageFullError, StorageIOError
 from vecdb.options import DEFAULT_TIMEOUT, MIN_MAP
-from vecdb.storage.environment import NO_SPACE
+from vecdb.storage.environment import NO_SPACE, sync_folder
 from vecdb.storage.gate import WriterGate
 from vecdb.storage.header import write_new
 from vecdb.storage.keys import Space
@@ -39,17 +39,6 @@ def create_database(path: str) -> None:
         if isinstance(error, PermissionError) or (os.access(folder, os.F_OK) and not os.access(folder, os.W_OK)):
             raise ReadOnlyError(f"{path} could not be created: {folder} may not be written") from error
         raise StorageIOError(f"{path} could not be created: {error}") from error
-
-
-def sync_folder(folder: str) -> None:
-    """Make a new name in `folder` survive a power cut; LMDB does not."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_draft(draft: str) -> None:

@@ -1,4 +1,7 @@
-"""A new file that is written whole under another name before it takes the place of one: nobody sees half of it."""
+"""A new file that is written whole under another name before it takes the place of one: nobody sees half of it.
+
+What a process that died leaves beside the file has a name that begins with the file's and `.compact-`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ from typing import Final
 import lmdb
 
 from vecdb.errors import DatabaseError, InternalError, StorageFullError, StorageIOError
-from vecdb.storage.environment import NO_SPACE
+from vecdb.storage.environment import NO_SPACE, sync_folder
 from vecdb.storage.keys import Space
 from vecdb.storage.records import seal
 from vecdb.storage.view import Changes
 
 _MARK: Final = ".compact-"
+_ZEROS: Final = bytes(1 << 20)
 
 
 class Draft:
@@ -81,10 +85,35 @@ class Draft:
         return StorageIOError(f"{self._name}: a packed copy could not be written: {error}; nothing was changed")
 
 
-def remove_leftovers(path: str) -> None:
-    """Remove drafts that a process which died left beside the file; the caller has the writer's turn."""
-    folder, name = os.path.split(os.path.abspath(path))
+def keep_old(path: str) -> str:
+    """A second name of the file, under which it is there when another takes its place."""
+    old = f"{path}{_MARK}{os.urandom(8).hex()}"
+    try:
+        os.link(path, old)
+    except OSError as error:
+        raise StorageIOError(f"{path}: this file system can't give it a second name: {error}") from error
+    return old
+
+
+def remove_leftovers(path: str, *, secure: bool) -> None:
+    """Remove what lies beside the file of this or an earlier replacement, overwritten where that is to be `secure`; the
+    caller has the writer's turn."""
+    folder, name = os.path.split(path)
     for entry in os.listdir(folder):
         if entry.startswith(name + _MARK):
-            with suppress(FileNotFoundError):
-                os.unlink(os.path.join(folder, entry))
+            leftover = os.path.join(folder, entry)
+            try:
+                if secure and not os.path.samestat(os.stat(leftover), os.stat(path)):
+                    _overwrite(leftover)
+                os.unlink(leftover)
+            except OSError as error:
+                raise StorageIOError(f"{leftover} could not be removed: {error}") from error
+    sync_folder(folder)
+
+
+def _overwrite(path: str) -> None:
+    with open(path, "r+b", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        for start in range(0, size, len(_ZEROS)):
+            file.write(_ZEROS[: size - start])
+        os.fsync(file.fileno())

@@ -20,6 +20,7 @@ from vecdb.errors import (
     Error,
     LockTimeoutError,
     NotAVecdbError,
+    NotSupportedError,
     ReadOnlyError,
     StaleHandleError,
     StorageFullError,
@@ -82,6 +83,9 @@ class Environment:
         self._spaces: dict[Space, lmdb._Database] = {}
         self._open_spaces()
         self.gate = None if readonly else WriterGate(path)
+        if _identity(path) != self._identity:
+            self.close()
+            raise StaleHandleError(f"{path} was replaced while it was being opened; connect again")
 
     # Opening
 
@@ -211,8 +215,9 @@ class Environment:
 
     def size(self) -> tuple[int, int]:
         """LMDB's number of the newest commit, and the bytes of all pages that were ever used."""
-        known = self._lmdb.info()
-        return known["last_txnid"], (known["last_pgno"] + 1) * self._lmdb.stat()["psize"]
+        with self._lock:
+            known = self._lmdb.info()
+            return known["last_txnid"], (known["last_pgno"] + 1) * self._lmdb.stat()["psize"]
 
     def held(self) -> list[Held]:
         """The snapshots and scans of this process."""
@@ -222,7 +227,9 @@ class Environment:
         """How many commits the oldest reader of each other process is behind, by process id."""
         newest = self.size()[0]
         behind: dict[int, int] = {}
-        for line in self._lmdb.readers().splitlines():
+        with self._lock:
+            readers = self._lmdb.readers()
+        for line in readers.splitlines():
             process, *_, commit = line.split()
             if process.isdecimal() and commit.isdecimal() and int(process) != self._pid:
                 behind[int(process)] = max(behind.get(int(process), 0), newest - int(commit))
@@ -341,6 +348,16 @@ class Environment:
 
     def _remap(self, wish: Callable[[int], int], timeout: float) -> None:
         """Map more of the file, which LMDB allows only while nothing of this process reads it."""
+        with self._while_unused(timeout, "the file must be mapped anew"):
+            size = wish(self._map_size)
+            if self.max_size is not None:
+                size = min(size, max(self.max_size, os.path.getsize(self.path)))
+            self._lmdb.set_mapsize(_whole_pages(size))
+            self._map_size = _whole_pages(size)
+
+    @contextmanager
+    def _while_unused(self, timeout: float, why: str) -> Iterator[None]:
+        """While nothing of this process reads or writes; snapshots and scans that do for long are ended."""
         with self._condition:
             self._wait_for(lambda: not self._remapping, timeout, "the map has been growing")
             self._remapping = True
@@ -351,19 +368,54 @@ class Environment:
 
                 if not self._condition.wait_for(unused, timeout):
                     for reader in [reader for reader in self._readers if reader.held is not None]:
-                        reader.end("the snapshot or scan was ended, since the file must be mapped anew; begin anew")
-                    self._wait_for(unused, timeout, "the file must be mapped anew, but a call has been reading it")
+                        reader.end(f"the snapshot or scan was ended, since {why}; begin anew")
+                    self._wait_for(unused, timeout, f"{why}, but a call has been reading it")
                 self.check_usable()
-                size = wish(self._map_size)
-                if self.max_size is not None:
-                    size = min(size, max(self.max_size, os.path.getsize(self.path)))
-                self._lmdb.set_mapsize(_whole_pages(size))
-                self._map_size = _whole_pages(size)
+                yield
             except lmdb.Error as error:
                 raise self._io_error(error) from error
             finally:
                 self._remapping = False
                 self._condition.notify_all()
+
+    # Another file
+
+    def check_alone(self) -> None:
+        """Raise where other processes have the file open, so that it can't be replaced."""
+        others = None if self.gate is None else self.gate.others
+        if others is None:
+            raise NotSupportedError(
+                f"{self.path}: on this system it can't be told whether other processes have the file open; "
+                "dump it and load it into a new file instead"
+            )
+        if others:
+            raise LockTimeoutError(
+                f"{self.path} is open in another process, so that it can't be replaced by a packed copy; nothing was "
+                "changed; close it there first"
+            )
+
+    def replace(self, draft: str, timeout: float) -> None:
+        """Put a finished file in the place of this one, under all handles of this process; the caller has the turn."""
+        assert self.gate is not None
+        with self._while_unused(timeout, "the file is replaced by a packed copy"):
+            self.check_in_place()
+            self.check_alone()
+            self._lmdb.close()
+            try:
+                with self.gate.alone() as alone:
+                    if not alone:
+                        self.check_alone()
+                        raise LockTimeoutError(f"{self.path} is being opened by another process; nothing was changed")
+                    self.gate.move(draft)
+                    os.replace(draft, self.path)
+                    sync_folder(os.path.dirname(self.path))
+            finally:
+                self._identity = _identity(self.path)
+                self._lmdb, self._map_size = self._open()
+                self._lock_identity = _identity(self.path + "-lock")
+                self._spaces.clear()
+                self._open_spaces()
+        REGISTRY.moved(self)
 
     def read_error(self, error: lmdb.Error) -> DatabaseError:
         """What an error of the engine means to somebody who reads."""
@@ -449,6 +501,12 @@ class Registry:
             environment.users += 1
             return environment
 
+    def moved(self, environment: Environment) -> None:
+        """The environment has another file now."""
+        with self._lock:
+            self._open = {key: value for key, value in self._open.items() if value is not environment}
+            self._open[environment._identity or (0, 0)] = environment
+
     def release(self, environment: Environment) -> None:
         """One user less; the last one closes the environment."""
         with self._lock:
@@ -471,6 +529,17 @@ class Registry:
         self._lock = threading.RLock()
         self._inherited |= self._open.keys()
         self._open = {}
+
+
+def sync_folder(folder: str) -> None:
+    """Make a new name in `folder` survive a power cut; LMDB does not."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _identity(path: str) -> _FileKey | None:

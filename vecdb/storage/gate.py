@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import os
 import random
+import struct
 import sys
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from vecdb.errors import LockTimeoutError, StaleHandleError
@@ -130,6 +132,42 @@ class WriterGate:
                 _unlock(self._descriptor)
             self._queue.remove(holder)
             self._condition.notify_all()
+
+    def move(self, path: str) -> None:
+        """Have the lock, with the turn of whoever has it, on another file, which is about to take this one's name."""
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        if not _try_lock(descriptor):
+            os.close(descriptor)
+            raise LockTimeoutError(f"{self._path}: another process has locked {path}")
+        with self._condition:
+            before, self._descriptor = self._descriptor, descriptor
+        os.close(before)
+
+    @property
+    def others(self) -> bool | None:
+        """Whether other processes have the file open, by LMDB's lock on the lock file; None where nothing tells."""
+        if sys.platform != "linux" or self._next < 0:
+            return None
+        # A lock of this process is not told. No other descriptor may be used: closing it would end LMDB's lock.
+        found = fcntl.fcntl(self._next, fcntl.F_GETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
+        return int(struct.unpack("hhqqi", found)[0]) != fcntl.F_UNLCK
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether no other process has the file open; until the end, those that are about to open it wait. This one has
+        let go of LMDB's lock."""
+        if sys.platform != "linux" or self._next < 0:
+            yield False
+            return
+        try:
+            fcntl.lockf(self._next, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
+        except (BlockingIOError, PermissionError):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            fcntl.lockf(self._next, fcntl.LOCK_UN, 1)
 
     def close(self) -> None:
         """Close the descriptor, which ends the turn of whoever had it; in a forked child, the parent's turn goes on."""
