@@ -35,7 +35,7 @@ from vecdb.options import (
     is_int,
 )
 from vecdb.progress import Progress
-from vecdb.query.stats import DatabaseStats, ReaderStats, table_stats
+from vecdb.query.stats import DatabaseStats, ReaderStats, spare_bytes, table_stats
 from vecdb.snapshot import Snapshot
 from vecdb.storage.catalog import Column, ColumnState, Schema, TableState
 from vecdb.storage.creation import create_database
@@ -242,10 +242,12 @@ class Database:
         self._check_open()
         with self._mirror.view() as view:
             file_bytes = os.path.getsize(self.path)
+            free_bytes = max(0, file_bytes - view.records.used_bytes())
             return DatabaseStats(
                 view.version_number,
                 file_bytes,
-                max(0, file_bytes - view.records.used_bytes()),
+                free_bytes,
+                free_bytes + spare_bytes(view.records, view.tables.values()),
                 {table.schema.name: table_stats(table) for table in view.tables.values()},
                 tuple(ReaderStats(*held) for held in self._environment.held()),
                 self._environment.others_behind(),

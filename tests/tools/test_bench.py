@@ -126,9 +126,9 @@ def test_churn_is_measured_from_end_to_end(
     assert command.main([*words, "--datasets", "patches"]) == 0
     result = json.loads(figures.read_text())["datasets"]["patches"]
     assert {name: len(run["moments"]) for name, run in result["churns"].items()} == {
-        "random": 21,
-        "neighbourhoods": 11,
-        "window": 25,
+        "random": 22,
+        "neighbourhoods": 12,
+        "window": 26,
     }
     for run in result["churns"].values():
         rows = [moment["rows"] for moment in run["moments"].values()]

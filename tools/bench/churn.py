@@ -63,12 +63,14 @@ class Moment:
 
 @dataclass(frozen=True)
 class Churn:
-    """One run: a moment after the deletes of each round, one after its inserts, one after a vacuum at the end."""
+    """One run: a moment after the deletes of each round, one after its inserts; at the end one after a vacuum and one
+    after a compaction."""
 
     moments: dict[str, Moment]
     first_file_bytes: int
     churn_seconds: float
     vacuum_seconds: float
+    compact_seconds: float
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ class Result:
         title = f"{self.rows:,} of {2 * self.rows:,} rows, {self.dim} dimensions, {self.metric}, ef {self.ef}"
         tables = [
             report.grid(
-                f"{name}: churn {report.seconds(churn.churn_seconds)}, vacuum {report.seconds(churn.vacuum_seconds)}",
+                f"{name}: churn {report.seconds(churn.churn_seconds)}, vacuum {report.seconds(churn.vacuum_seconds)}, "
+                f"compact {report.seconds(churn.compact_seconds)}",
                 head,
                 [moment.cells(label, churn.first_file_bytes) for label, moment in churn.moments.items()],
             )
@@ -140,8 +143,12 @@ def _churn(dataset: Dataset, half: int, plan: Plan, folder: Path, ef: int) -> Ch
         table.vacuum()
         vacuumed = time.perf_counter() - start
         moments["vacuum"] = _look(table, file, _take(dataset, living), folder, ef)
+        start = time.perf_counter()
+        db.compact()
+        compacted = time.perf_counter() - start
+        moments["compact"] = _look(table, file, _take(dataset, living), folder, ef)
     file.unlink()
-    return Churn(moments, first_bytes, seconds, vacuumed)
+    return Churn(moments, first_bytes, seconds, vacuumed, compacted)
 
 
 def _look(table: vecdb.Table, file: Path, dataset: Dataset, folder: Path, ef: int) -> Moment:

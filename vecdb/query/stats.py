@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
+from vecdb.mirror.column import links_per_block
+from vecdb.mirror.load import codes_per_block, vectors_per_block
 from vecdb.storage.catalog import Table
+from vecdb.storage.keys import Space
+from vecdb.storage.reader import ReadTransaction
+
+_SLOT_BLOCKS: Final = (Space.VECTORS, Space.CODES, Space.LINKS)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class ReaderStats:
 @dataclass(frozen=True)
 class DatabaseStats:
     """A database. `free_bytes` of the file hold nothing; later writes use them again, but for those that readers keep.
+    `compact` would win about `compact_bytes`: these, and what deleted rows leave of blocks that others are in.
 
     `other_processes`: how many commits the oldest reader of each other process is behind, by process id.
     """
@@ -61,9 +70,28 @@ class DatabaseStats:
     version: int
     file_bytes: int
     free_bytes: int
+    compact_bytes: int
     tables: dict[str, TableStats]
     readers: tuple[ReaderStats, ...] = ()
     other_processes: dict[int, int] = field(default_factory=dict)
+
+
+def spare_bytes(records: ReadTransaction, tables: Iterable[Table]) -> int:
+    """About how many bytes blocks take that would not be there if all rows were in consecutive slots."""
+    needed = dict.fromkeys(_SLOT_BLOCKS, 0)
+    for table in tables:
+        for column in table.schema.columns:
+            state = table.state.columns[column.number]
+            needed[Space.VECTORS] += -(-state.live // vectors_per_block(column))
+            if state.linked:
+                needed[Space.LINKS] += -(-state.live // links_per_block(column.options))
+            if state.linked and column.options.quantization != "none":
+                needed[Space.CODES] += 1 + -(-state.live // codes_per_block(column))
+    spare = 0
+    for space, blocks in needed.items():
+        stored, size = records.size_of(space)
+        spare += max(0, stored - blocks) * size // max(stored, 1)
+    return spare
 
 
 def table_stats(table: Table) -> TableStats:

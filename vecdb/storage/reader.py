@@ -94,6 +94,15 @@ class ReadTransaction(Records):
         except lmdb.Error as error:
             raise self._environment.read_error(error) from error
 
+    def size_of(self, space: Space) -> tuple[int, int]:
+        """How many records a sub-database has, and the bytes of its pages."""
+        try:
+            tree = self._lmdb().stat(self._spaces[space])
+            pages = tree["branch_pages"] + tree["leaf_pages"] + tree["overflow_pages"]
+            return tree["entries"], pages * tree["psize"]
+        except lmdb.Error as error:
+            raise self._environment.read_error(error) from error
+
     def _lmdb(self) -> lmdb.Transaction[memoryview]:
         if self._transaction is None:
             self._environment.check_usable()

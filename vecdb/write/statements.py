@@ -21,7 +21,7 @@ from vecdb.storage.rows import (
     Id,
     RowRecord,
     decode_row,
-    delete_row,
+    delete_rows,
     encode_rows,
     existing_row,
     find_row,
@@ -220,8 +220,7 @@ def _remove(writer: Writer, table: Table, rows: Mapping[int, RowRecord]) -> None
     if not rows:
         return
     schema = table.schema
-    for slot, row in rows.items():
-        delete_row(writer.records, schema.table, slot, row.id)
+    delete_rows(writer.records, schema.table, {slot: row.id for slot, row in rows.items()})
     for place, column in enumerate(schema.columns):
         dead = [slot for slot, row in rows.items() if row.vectors >> place & 1]
         if dead:
