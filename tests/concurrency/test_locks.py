@@ -254,7 +254,7 @@ def test_threads_that_come_out_of_order_get_the_newest_version(
                 peer(f"db.table('t').insert('theirs {number}', [5, 5, 5, 5])")
             assert table.search([5] * 4, k=1).ids == ["theirs 0"]
             newest = mirror.newest
-            assert mirror._match(early, last=False) is None
+            assert mirror._match(early, 0) is None
             assert mirror.newest is newest
         followed = []
         follow = Mirror._follow
