@@ -137,6 +137,19 @@ def test_churn_is_measured_from_end_to_end(
     assert "window: churn" in capsys.readouterr().out
 
 
+def test_concurrency_is_measured_from_end_to_end(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "out.json"
+    words = ["concurrency", "--data", str(data), "--json", str(figures), "--scratch", str(tmp_path)]
+    assert command.main([*words, "--datasets", "passages", "--seconds", "0.2", "--bulk", "1000"]) == 0
+    result = json.loads(figures.read_text())["datasets"]["passages"]
+    assert result["catch_up"].keys() == {"1", "1000"}
+    assert min(result["flood"]["beside"], result["flood"]["writer_rows"], *result["two_writers"]) > 0
+    assert result["idle"]["p50"] <= result["idle"]["p99"]
+    assert "two writers" in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", PEERS)
 def test_a_peer_finds_the_neighbours(data: Path, name: str) -> None:

@@ -41,7 +41,7 @@ def plant(bug: str) -> None:
     """Break vecdb, to see that it is noticed: a mirror that does not follow, one that follows by half."""
     if bug == "stale":
         follow = Mirror._match
-        Mirror._match = lambda self, reader, *, last: self.newest if self.columns else follow(self, reader, last=last)  # type: ignore[method-assign]
+        Mirror._match = lambda self, reader, retries: self.newest if self.columns else follow(self, reader, retries)  # type: ignore[method-assign]
     elif bug == "torn":
         Mirror._changes = lambda self, reader, upto: {}  # type: ignore[method-assign]
 

@@ -64,11 +64,12 @@ def run(folder: Path, seconds: float, options: argparse.Namespace) -> Result:
 
     def listen(process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            word, _, rest = line.strip().partition(" ")
-            counts[word] += 1
-            if word == "problem":
-                problems.append(rest)
+        with process.stdout:
+            for line in process.stdout:
+                word, _, rest = line.strip().partition(" ")
+                counts[word] += 1
+                if word == "problem":
+                    problems.append(rest)
 
     def begin(role: str, number: int) -> subprocess.Popen[str]:
         names = ",".join(str(number * options.threads + thread) for thread in range(options.threads))

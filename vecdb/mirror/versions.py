@@ -287,7 +287,7 @@ class Mirror:
         for retries in range(_MOST_RETRIES):
             reader = read()
             try:
-                version = self._match(reader, last=retries == _MOST_RETRIES - 1)
+                version = self._match(reader, retries)
             except BaseException:
                 reader.close()
                 raise
@@ -296,9 +296,9 @@ class Mirror:
             reader.close()
         raise InternalError("the versions in memory and in the file never met")
 
-    def _match(self, reader: ReadTransaction, *, last: bool) -> Version | None:
-        """The version that `reader` reads; None when a newer one was published since the reader began, and it is not
-        the last try."""
+    def _match(self, reader: ReadTransaction, retries: int) -> Version | None:
+        """The version that `reader` reads; None when a newer one was published since the reader began. Where that is so
+        again and again, the file went back."""
         for version in (self.newest, self._offered, self.newest):
             if version is not None and reader.holds(Space.HEADER, keys.STATE, version.sealed_state):
                 return version
@@ -306,7 +306,7 @@ class Mirror:
         with self._lock:
             if state == self.newest.state:
                 return self.newest
-            if state.version < self.newest.state.version and not last:
+            if state.version < self.newest.state.version and retries < _MOST_RETRIES - 1:
                 return None
             self._follow(reader, state)
             return self.newest

@@ -43,6 +43,7 @@ NO_SPACE: Final = frozenset(
 )
 _SHORT_WRITE: Final = errno.EIO  # LMDB reports a short write, as of a full disk, as a plain I/O error
 _MOST_SPACES: Final = 32
+_REAP_SECONDS: Final = 1.0  # between two looks, at commits, for readers that died
 _WATCH_SECONDS: Final = 1.0  # between two looks at readers that are held
 _FORKED: Final = "start processes by spawn or forkserver, or close the database before a fork and connect after it"
 
@@ -78,6 +79,8 @@ class Environment:
         self._writing = False
         self.companion: object = None  # what the mirror keeps for all handles on this file
         self._identity = _identity(path)
+        self._locking = True
+        self._reaped = 0.0
         self._lmdb, self._map_size = self._open()
         self._lock_identity = _identity(path + "-lock")
         self._spaces: dict[Space, lmdb._Database] = {}
@@ -104,6 +107,10 @@ class Environment:
                 if _code(error) == errno.ENOMEM and wish > least:
                     wish = max(least, wish // 4)
                     continue
+                # On read-only media LMDB does without its lock file by itself, but not where it lacks the permission.
+                if self.readonly and self._locking and _code(error) in (errno.EACCES, errno.EPERM):
+                    self._locking = False
+                    continue
                 raise self._open_error(error) from error
 
     def _open_map(self, map_size: int) -> lmdb.Environment:
@@ -112,6 +119,7 @@ class Environment:
             map_size=map_size,
             subdir=False,
             readonly=self.readonly,
+            lock=self._locking,
             metasync=self.sync_meta,
             create=not self.readonly,
             mode=0o600,
@@ -122,7 +130,7 @@ class Environment:
         )
 
     def _open_error(self, error: lmdb.Error) -> DatabaseError:
-        if _code(error) in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if _code(error) in (errno.EACCES, errno.EPERM, errno.EROFS) and not self.readonly:
             return ReadOnlyError(f"{self.path} or its lock file may not be written; connect with readonly=True")
         if isinstance(error, (lmdb.CorruptedError, lmdb.VersionMismatchError, lmdb.PageNotFoundError)):
             return CorruptionError(f"{self.path} is damaged: {error}")
@@ -133,7 +141,7 @@ class Environment:
     def _open_spaces(self) -> None:
         try:
             if not self.readonly:
-                self._lmdb.reader_check()
+                self._reap()
             with self._lmdb.begin() as transaction:
                 found = {bytes(name) for name, _ in transaction.cursor()}
             if Space.HEADER.value not in found:
@@ -225,6 +233,7 @@ class Environment:
 
     def others_behind(self) -> dict[int, int]:
         """How many commits the oldest reader of each other process is behind, by process id."""
+        self._reap()
         newest = self.size()[0]
         behind: dict[int, int] = {}
         with self._lock:
@@ -234,6 +243,11 @@ class Environment:
             if process.isdecimal() and commit.isdecimal() and int(process) != self._pid:
                 behind[int(process)] = max(behind.get(int(process), 0), newest - int(commit))
         return behind
+
+    def _reap(self) -> None:
+        """Clear away the readers of processes that died: what they read could not be used again."""
+        self._reaped = time.monotonic()
+        self._lmdb.reader_check()
 
     def watch(self) -> None:
         """Have a thread look at the readers that are held, as long as there are any."""
@@ -296,6 +310,8 @@ class Environment:
         """
         self.check_usable()
         self.check_in_place()
+        if time.monotonic() > self._reaped + _REAP_SECONDS:
+            self._reap()
         while True:
             try:
                 self._write_once(changes, base)

@@ -30,7 +30,6 @@ if sys.platform == "win32":
     import msvcrt
 
     _FAR: Final = 2**62  # a byte that no file has, so that the lock hides no data
-    _BESIDE: Final = "-lock"
 
     def _try_lock(descriptor: int) -> bool:
         os.lseek(descriptor, _FAR, os.SEEK_SET)
@@ -47,9 +46,6 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    # LMDB has locks of another kind on the lock file. Where the two kinds are one, there is no such queue.
-    _BESIDE: Final = "-lock" if sys.platform == "linux" else None
-
     def _try_lock(descriptor: int) -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,6 +57,8 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
+# LMDB has locks of another kind on the lock file. Where the two kinds may be one, nobody is next.
+_BESIDE: Final = "-lock" if sys.platform == "linux" else None
 _PAUSE_OF_NEXT: Final = 0.0002  # seconds between two tries
 _PAUSE_OF_OTHERS: Final = 0.0005  # on average ...
 _LONG_PAUSE: Final = 0.01  # ... and of all, when the turn has been taken for a second
