@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vecdb.index.live import are_live
 from vecdb.index.quantizer import CODE_BLOCK, TRAINING_ROWS, Quantizer, inverse_lengths
+from vecdb.index.reach import reachable_from
 from vecdb.index.threads import Workers, usable_cores
 from vecdb.mirror.blocks import Blocks, BlocksView
 from vecdb.mirror.vectors import Ranges, Vectors, flat
@@ -94,6 +95,17 @@ class ColumnVersion:
         """The slots that may be found, ascending."""
         bits = np.unpackbits(self.live.gather().reshape(-1), bitorder="little")
         return np.flatnonzero(bits[: self.slots])
+
+    def count_reachable(self) -> int | None:
+        """How many live slots the links of the base layer lead to from the entry point; None without links in memory."""
+        if not self.state.linked:
+            return None
+        layer, node = self.state.entry_layer, self.state.entry_node
+        if node < 0:
+            return 0
+        start = node if layer == 0 else int(_items(self.upper, np.array([node]), 0)[0])
+        found = reachable_from(start, self.links.arena, self.links.table, self.slots, RECORD_HEAD)
+        return int(np.count_nonzero(found[self.live_slots]))
 
     @cached_property
     def graph(self) -> Graph:
@@ -471,9 +483,10 @@ class ColumnMirror:
         self.state = replace(self.state, linked=True, upper=linker.entries, entry_layer=layer, entry_node=node)
 
 
-def _items(blocks: Blocks, nodes: Slots, item: int) -> NDArray[np.int32]:
+def _items(blocks: Blocks | BlocksView, nodes: Slots, item: int) -> NDArray[np.int32]:
     """An item of nodes' records."""
-    items: NDArray[np.int32] = blocks.arena[blocks.table[nodes // blocks.per_block], nodes % blocks.per_block, item]
+    place, within = np.divmod(nodes, blocks.arena.shape[1])
+    items: NDArray[np.int32] = blocks.arena[blocks.table[place], within, item]
     return items
 
 

@@ -30,7 +30,7 @@ from vecdb.errors import (
 from vecdb.options import DEFAULT_TIMEOUT, MAP_RESERVE, MAX_HELD_BYTES, MAX_HELD_SECONDS, MAX_READERS, MIN_MAP
 from vecdb.storage import keys, preflight
 from vecdb.storage.gate import WriterGate
-from vecdb.storage.header import State, read_header, seal_state
+from vecdb.storage.header import State, encode_state, read_header, seal_state
 from vecdb.storage.keys import Space
 from vecdb.storage.reader import ReadTransaction, SharedReadTransaction
 from vecdb.storage.records import seal
@@ -44,6 +44,7 @@ NO_SPACE: Final = frozenset(
 _SHORT_WRITE: Final = errno.EIO  # LMDB reports a short write, as of a full disk, as a plain I/O error
 _MOST_SPACES: Final = 32
 _REAP_SECONDS: Final = 1.0  # between two looks, at commits, for readers that died
+_LARGE_COMMIT: Final = 1 << 20  # bytes
 _WATCH_SECONDS: Final = 1.0  # between two looks at readers that are held
 _FORKED: Final = "start processes by spawn or forkserver, or close the database before a fork and connect after it"
 
@@ -81,6 +82,7 @@ class Environment:
         self._identity = _identity(path)
         self._locking = True
         self._reaped = 0.0
+        self._large = False  # whether the last commit was
         self._lmdb, self._map_size = self._open()
         self._lock_identity = _identity(path + "-lock")
         self._spaces: dict[Space, lmdb._Database] = {}
@@ -312,8 +314,12 @@ class Environment:
         self.check_in_place()
         if time.monotonic() > self._reaped + _REAP_SECONDS:
             self._reap()
+        before, self._large = self._large, _size(changes) >= _LARGE_COMMIT
         while True:
             try:
+                if before or self._large:
+                    # LMDB uses the pages that a commit gave up in the second one after it: this one then is.
+                    self._write_once(_nothing_but(base), base)
                 self._write_once(changes, base)
                 if sync and not self.sync_meta:
                     self._lmdb.sync(True)
@@ -556,6 +562,15 @@ def sync_folder(folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _size(changes: Changes) -> int:
+    """About how many bytes there are to write."""
+    return sum(len(value) for records in changes.values() for value in records.values() if value is not None)
+
+
+def _nothing_but(state: State) -> Changes:
+    return {Space.HEADER: {keys.STATE: encode_state(state)}}
 
 
 def _identity(path: str) -> _FileKey | None:

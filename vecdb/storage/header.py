@@ -92,12 +92,16 @@ def read_header(records: Records, path: str) -> Header:
 
 
 def write_state(writes: PendingWrites, state: State) -> None:
-    writes.put(Space.HEADER, keys.STATE, pack(list(state)))
+    writes.put(Space.HEADER, keys.STATE, encode_state(state))
+
+
+def encode_state(state: State) -> bytes:
+    return pack(list(state))
 
 
 def seal_state(state: State) -> bytes:
     """The state record as it is stored."""
-    return seal(keys.STATE, pack(list(state)))
+    return seal(keys.STATE, encode_state(state))
 
 
 def read_state(records: Records) -> State:
