@@ -267,8 +267,8 @@ class ColumnMirror:
     def remove(self, slots: Slots) -> None:
         """Make slots not live; their nodes still conduct searches, until they are repaired."""
         self._set_live(slots, alive=False)
+        self._gone.append(slots)
         if not self.state.linked:
-            self._gone.append(slots)
             return
         self._set_waiting(np.union1d(self.waiting(), self._linked(slots)))
         if self._entry_slot() in slots:
@@ -334,18 +334,24 @@ class ColumnMirror:
 
     # Slots that are gone: not live, and without links
 
-    def gone_blocks(self, per_block: int) -> Slots:
+    def conducts(self, space: Space) -> bool:
+        """Whether walks through dead slots read blocks of that kind: vectors only where there are no codes."""
+        return space is not Space.VECTORS or self.codes is None or self.codes.quantizer is None
+
+    def gone_blocks(self, space: Space, per_block: int) -> Slots:
         """Blocks of so many slots that this transaction may have left without one of any use: they are not stored."""
         if not self._gone:
             return _NO_SLOTS
         numbers = np.unique(np.concatenate(self._gone) // per_block)
-        return numbers[~self.are_stored(numbers, per_block)]
+        return numbers[~self.are_stored(space, numbers, per_block)]
 
-    def are_stored(self, numbers: Slots, per_block: int) -> NDArray[np.bool_]:
+    def are_stored(self, space: Space, numbers: Slots, per_block: int) -> NDArray[np.bool_]:
         """Which blocks of so many slots are stored: those that have one of use, and the last."""
-        if self.state.live + self.state.waiting == self.slots:
+        conducts = self.conducts(space)
+        if self.state.live + conducts * self.state.waiting == self.slots:
             return np.ones(len(numbers), np.bool_)
-        return ~self.are_gone(numbers, per_block) | ((numbers + 1) * per_block >= self.slots)
+        gone = self.are_gone(numbers, per_block, by_links=conducts)
+        return ~gone | ((numbers + 1) * per_block >= self.slots)
 
     def are_gone(self, numbers: Slots, per_block: int, *, by_links: bool = True) -> NDArray[np.bool_]:
         """Which blocks of so many slots have none of any use; without links, as far as live bits tell."""
@@ -414,12 +420,14 @@ class ColumnMirror:
 
     def _train(self, workers: Workers) -> None:
         """Make the quantizer out of the vectors there are, and the codes of all."""
-        options = self.column.options
+        options, before = self.column.options, self.codes
         quantizer = None
         if options.quantization == "u8":
             quantizer = self._trained()
         self.codes = Codes.empty(quantizer, options.dim, len(self.array))
         self._fill_codes(0, workers)
+        if before is not None and quantizer is not None:
+            self._translate_codes(before, self.codes, self.waiting())
         self.state = replace(self.state, trainings=self.state.trainings + 1, trained_rows=self.state.live, outliers=0)
 
     def _trained(self) -> Quantizer:
@@ -443,6 +451,14 @@ class ColumnMirror:
 
         workers.run(encode, first, slots, _ENCODED_AT_ONCE)
         return outliers
+
+    def _translate_codes(self, before: Codes, codes: Codes, dead: Slots) -> None:
+        """Give dead slots, which conduct but may have no vector any more, codes of what their codes before stand for."""
+        assert before.quantizer is not None and codes.quantizer is not None
+        width, metric = self.column.options.dim, self.column.options.metric
+        bytes_, weights = codes.codes[dead], codes.weights[dead]
+        codes.quantizer.encode(before.quantizer.decode(before.codes[dead, :width]), metric, bytes_, weights)
+        codes.codes[dead], codes.weights[dead] = bytes_, weights
 
     def _encode(self, first: int, present: NDArray[np.bool_], workers: Workers) -> None:
         """Encode new rows. The quantizer is trained anew where too many do not fit it, and looked at again when the

@@ -237,7 +237,7 @@ def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror, versio
         )
     per_block = vectors_per_block(column)
     _delete_gone(writes, Space.VECTORS, table, mirror, per_block)
-    for number, slots in _blocks_of(mirror, mirror.published_slots, per_block):
+    for number, slots in _blocks_of(mirror, Space.VECTORS, mirror.published_slots, per_block):
         vectors = np.zeros((per_block, column.options.dim), vector_dtype(column))
         vectors[: slots.stop - slots.start] = mirror.array[slots]
         writes.put(Space.VECTORS, keys.block(table, column.number, number), vectors.tobytes())
@@ -251,23 +251,23 @@ def _write_codes(writes: PendingWrites, table: int, mirror: ColumnMirror, codes:
         writes.put(Space.CODES, keys.block(table, column.number, keys.QUANTIZER), _training(quantizer))
     per_block = codes_per_block(column)
     _delete_gone(writes, Space.CODES, table, mirror, per_block)
-    for number, slots in _blocks_of(mirror, mirror.published_codes, per_block):
+    for number, slots in _blocks_of(mirror, Space.CODES, mirror.published_codes, per_block):
         block = np.zeros(per_block, _code_record(column))
         block["weight"][: slots.stop - slots.start] = codes.weights[slots]
         block["codes"][: slots.stop - slots.start] = codes.codes[slots, : column.options.dim]
         writes.put(Space.CODES, keys.block(table, column.number, number), block.tobytes())
 
 
-def _blocks_of(mirror: ColumnMirror, first: int, per_block: int) -> Iterator[tuple[int, slice]]:
+def _blocks_of(mirror: ColumnMirror, space: Space, first: int, per_block: int) -> Iterator[tuple[int, slice]]:
     """The blocks to be stored of the slots from `first` on: numbers, and the slots of each that there are."""
     numbers = np.arange(first // per_block, -(-mirror.slots // per_block))
-    for number in numbers[mirror.are_stored(numbers, per_block)].tolist():
+    for number in numbers[mirror.are_stored(space, numbers, per_block)].tolist():
         yield number, slice(number * per_block, min((number + 1) * per_block, mirror.slots))
 
 
 def _delete_gone(writes: PendingWrites, space: Space, table: int, mirror: ColumnMirror, per_block: int) -> None:
     """Delete blocks that have no slot of use any more."""
-    for number in mirror.gone_blocks(per_block).tolist():
+    for number in mirror.gone_blocks(space, per_block).tolist():
         if number * per_block < mirror.published_slots:
             writes.delete(space, keys.block(table, mirror.column.number, number))
 
