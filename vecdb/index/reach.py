@@ -13,8 +13,11 @@ _NODES_AT_ONCE: Final = 1 << 16
 def reachable_from(
     start: int, arena: NDArray[np.int32], table: NDArray[np.int32], slots: int, head: int
 ) -> NDArray[np.bool_]:
-    """A flag for each of `slots`: those that links lead to from `start`. Records are in blocks (place, records, numbers)
-    with the places of their numbers; neighbours come after `head` numbers, ended by a -1."""
+    """A flag for each of `slots`: those that links lead to from `start`.
+
+    Records are in blocks (place, records, numbers) with the places of their numbers; neighbours come after `head`
+    numbers, ended by a -1.
+    """
     per_block = arena.shape[1]
     found = np.zeros(slots, np.bool_)
     found[start] = True

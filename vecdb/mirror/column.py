@@ -37,7 +37,8 @@ LINKS_HEAD = 8  # bytes: the version of a block of base-layer records
 _BITS: Final = np.left_shift(1, np.arange(8)).astype(np.uint8)
 _NONE_ABSENT: Final = np.zeros(0, np.bool_)
 _NO_SLOTS: Final = np.zeros(0, np.int64)
-_USED_TOGETHER: Final = 1024  # slots that are copied together where one is of use
+USED_TOGETHER: Final = 1024  # slots that are copied together where one is of use
+_FEWEST_SPARE: Final = 64  # slots
 _PARALLEL_FROM: Final = 64  # rows for which threads are started
 _ENCODED_AT_ONCE: Final = 4096
 # The quantizer is trained anew when so many rows since the last time lie outside its range, and ...
@@ -97,7 +98,7 @@ class ColumnVersion:
         return np.flatnonzero(bits[: self.slots])
 
     def count_reachable(self) -> int | None:
-        """How many live slots the links of the base layer lead to from the entry point; None without links in memory."""
+        """How many live slots links of the base layer lead to from the entry point; None without links in memory."""
         if not self.state.linked:
             return None
         layer, node = self.state.entry_layer, self.state.entry_node
@@ -157,6 +158,7 @@ class ColumnMirror:
         self.live = Blocks((LIVE_BYTES,), np.uint8, 0, _blocks(slots, LIVE_SLOTS))
         self._marks: list[tuple[ColumnState, int, Codes | None]] = []
         self._waiting: Slots | None = None
+        self._left_out = 0  # slots that were gone when the flat arrays were made
         self._gone: list[Slots] = []  # that this transaction made of no use, and may have
         self.version = self.present()
 
@@ -172,9 +174,15 @@ class ColumnMirror:
 
     @property
     def nbytes(self) -> int:
+        """Memory that is taken, or soon may be; flat arrays take none for slots that were left out."""
         vectors = 0 if self.vectors is None else self.vectors.array.nbytes
         codes = 0 if self.codes is None else self.codes.nbytes
-        return vectors + codes + sum(blocks.nbytes for blocks in self.blocks.values())
+        lengths = [self.slots, 1]
+        lengths += [] if self.vectors is None else [len(self.vectors.array)]
+        lengths += [] if self.codes is None else [len(self.codes.weights)]
+        capacity = max(lengths)
+        flat_ = (vectors + codes) * (capacity - self._left_out) // capacity
+        return flat_ + sum(blocks.nbytes for blocks in self.blocks.values())
 
     @property
     def array(self) -> Float32:
@@ -364,12 +372,14 @@ class ColumnMirror:
         gone: NDArray[np.bool_] = np.logical_not(used.reshape(-1, per_block).any(axis=1))
         return gone
 
-    def _used(self) -> Ranges:
-        """The slots that are not gone, in ranges of whole groups."""
-        groups = np.arange(_blocks(self.slots, _USED_TOGETHER))
-        used = np.concatenate([[False], ~self.are_gone(groups, _USED_TOGETHER), [False]])
-        edges = np.flatnonzero(np.diff(used)) * _USED_TOGETHER
-        return [(first, min(stop, self.slots)) for first, stop in edges.reshape(-1, 2).tolist()]
+    def leave_out(self) -> Ranges:
+        """The slots that are not gone, in ranges of whole groups: the others take no memory in new flat arrays."""
+        groups = np.arange(_blocks(self.slots, USED_TOGETHER))
+        used = np.concatenate([[False], ~self.are_gone(groups, USED_TOGETHER), [False]])
+        edges = np.flatnonzero(np.diff(used)) * USED_TOGETHER
+        ranges = [(first, min(stop, self.slots)) for first, stop in edges.reshape(-1, 2).tolist()]
+        self._left_out = self.slots - sum(stop - first for first, stop in ranges)
+        return ranges
 
     def _entry_slot(self) -> int:
         """The slot of the entry point; -1 where there is none."""
@@ -400,10 +410,17 @@ class ColumnMirror:
 
     def _grow(self, slots: int) -> None:
         """Room for vectors and codes. A larger array is a new one: versions keep the old."""
-        if self.vectors is not None and slots > len(self.vectors.array):
-            self.vectors = self.vectors.grown(self._used(), _larger(len(self.vectors.array), slots))
-        if self.codes is not None and slots > len(self.codes.weights):
-            self.codes = self.codes.grown(self._used(), _larger(len(self.codes.weights), slots))
+        vectors = self.vectors is not None and slots > len(self.vectors.array)
+        codes = self.codes is not None and slots > len(self.codes.weights)
+        if not (vectors or codes):
+            return
+        used = self.leave_out()
+        # By half of what is used, however many slots there ever were: so what is gone leaves memory in time.
+        spare = max(_FEWEST_SPARE, (self.slots - self._left_out) // 2)
+        if self.vectors is not None and vectors:
+            self.vectors = self.vectors.grown(used, max(slots, len(self.vectors.array) + spare))
+        if self.codes is not None and codes:
+            self.codes = self.codes.grown(used, max(slots, len(self.codes.weights) + spare))
 
     def _set_live(self, slots: Slots, *, alive: bool) -> None:
         numbers = slots // LIVE_SLOTS
@@ -453,7 +470,7 @@ class ColumnMirror:
         return outliers
 
     def _translate_codes(self, before: Codes, codes: Codes, dead: Slots) -> None:
-        """Give dead slots, which conduct but may have no vector any more, codes of what their codes before stand for."""
+        """Give dead slots, which conduct but may have no vector any more, codes of what their old ones stand for."""
         assert before.quantizer is not None and codes.quantizer is not None
         width, metric = self.column.options.dim, self.column.options.metric
         bytes_, weights = codes.codes[dead], codes.weights[dead]
@@ -512,10 +529,6 @@ def links_per_block(options: Vector) -> int:
 
 def upper_per_block(options: Vector) -> int:
     return records_per_block(4 * (RECORD_HEAD + options.m))
-
-
-def _larger(capacity: int, slots: int) -> int:
-    return max(slots, capacity * 3 // 2)
 
 
 def _blocks(records: int, per_block: int) -> int:

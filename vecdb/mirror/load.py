@@ -16,6 +16,7 @@ from vecdb.mirror.blocks import BlocksView
 from vecdb.mirror.column import (
     LIVE_SLOTS,
     RECORD_HEAD,
+    USED_TOGETHER,
     Codes,
     ColumnMirror,
     ColumnVersion,
@@ -56,11 +57,21 @@ def load_column(
     absent[find_missing(records, where, Space.VECTORS, mirror, np.arange(len(absent)), per_block)] = False
     _read_vectors(records, mirror, where, len(absent) * per_block, slots)
     _read_codes(records, mirror, where, 0, slots)
+    mirror.leave_out()
     return mirror
 
 
+def used_slots(records: Records, schema: Schema, column: Column, state: ColumnState, slots: int) -> int:
+    """About how many slots of a column take memory: all in whose neighbourhood one is live, and those that wait."""
+    where, used = Place(schema, column), state.waiting
+    for number in range(-(-slots // LIVE_SLOTS)):
+        payload = read_payload(records, where, Space.LIVE, number, LIVE_BYTES)
+        used += USED_TOGETHER * int(np.frombuffer(payload, np.uint8).reshape(-1, USED_TOGETHER // 8).any(axis=1).sum())
+    return min(used, slots)
+
+
 def memory_of(column: Column, state: ColumnState, slots: int, *, vectors: bool) -> int:
-    """About how many bytes a column takes in memory."""
+    """About how many bytes a column takes in memory, of which so many slots are used."""
     options = column.options
     graph = 0
     if state.linked:

@@ -85,7 +85,6 @@ class Draft:
             return StorageFullError(f"{self._name}: no space left on the disk for a packed copy; nothing was changed")
         return StorageIOError(f"{self._name}: a packed copy could not be written: {error}; nothing was changed")
 
-
     def _is_cut_off(self) -> bool:
         """Whether nothing more can be written at its end."""
         try:
