@@ -73,7 +73,7 @@ def test_a_sliding_window_keeps_its_size(
 def test_vectors_of_the_deleted_leave_at_once_where_codes_conduct(
     path: Path, rng: np.random.Generator, quantization: Literal["u8", "none"]
 ) -> None:
-    """Also a quantizer that is trained anew without them, by a process that never saw them, leaves a graph that serves."""
+    """Also a quantizer that is trained anew by a process that never saw them leaves a graph that serves."""
     vectors = rng.normal(size=(3 * ROWS, DIM)).astype(np.float32)
     vectors[ROWS:] *= 3
     with vecdb.connect(path) as db:

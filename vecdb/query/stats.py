@@ -67,7 +67,7 @@ class DatabaseStats:
     """A database. `free_bytes` of the file hold nothing; later writes use them again, but for those that readers keep.
     `compact` would win about `compact_bytes`: these, and what deleted rows leave of blocks that others are in.
 
-    `other_processes`: how many commits the oldest reader of each other process is behind, by process id.
+    `other_processes`: about how many commits the oldest reader of each other process is behind, by process id.
     """
 
     version: int

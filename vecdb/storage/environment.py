@@ -30,7 +30,7 @@ from vecdb.errors import (
 from vecdb.options import DEFAULT_TIMEOUT, MAP_RESERVE, MAX_HELD_BYTES, MAX_HELD_SECONDS, MAX_READERS, MIN_MAP
 from vecdb.storage import keys, preflight
 from vecdb.storage.gate import WriterGate
-from vecdb.storage.header import State, encode_state, read_header, seal_state
+from vecdb.storage.header import State, encode_state, read_header, read_state, seal_state
 from vecdb.storage.keys import Space
 from vecdb.storage.reader import ReadTransaction, SharedReadTransaction
 from vecdb.storage.records import seal
@@ -234,7 +234,7 @@ class Environment:
         return [what for _, what in self._look()[0]]
 
     def others_behind(self) -> dict[int, int]:
-        """How many commits the oldest reader of each other process is behind, by process id."""
+        """How many commits, of LMDB's, the oldest reader of each other process is behind, by process id."""
         self._reap()
         newest = self.size()[0]
         behind: dict[int, int] = {}
@@ -284,13 +284,12 @@ class Environment:
     def _look(self) -> tuple[list[tuple[ReadTransaction, Held]], int]:
         """The readers that are held, and the bytes that the newest commit uses."""
         with self.read() as now:
-            used = now.used_bytes()
-            newest, file_bytes = self.size()
+            used, newest, file_bytes = now.used_bytes(), read_state(now).version, self.size()[1]
         with self._lock:
             readers = [(reader, reader.held) for reader in self._readers if reader.held is not None]
         found = []
         for reader, hold in readers:
-            behind = newest - hold.commit
+            behind = newest - hold.version
             kept = max(0, file_bytes - used - hold.free_bytes) if behind else 0
             found.append((reader, Held(hold.version, time.monotonic() - hold.began, behind, kept)))
         return found, used
@@ -309,16 +308,18 @@ class Environment:
         """Commit `changes`, made on top of the commit `base`, in one LMDB transaction; the caller holds the gate.
 
         A full map grows and the changes, which are still in memory, are written again.
+
+        LMDB uses the pages that a commit gave up in the second commit after it. So that nothing waits for long, one of
+        nothing but the state comes before each that is large, or follows a large one.
         """
         self.check_usable()
         self.check_in_place()
         if time.monotonic() > self._reaped + _REAP_SECONDS:
             self._reap()
-        before, self._large = self._large, _size(changes) >= _LARGE_COMMIT
+        follows_large, self._large = self._large, _size(changes) >= _LARGE_COMMIT
         while True:
             try:
-                if before or self._large:
-                    # LMDB uses the pages that a commit gave up in the second one after it: this one then is.
+                if follows_large or self._large:
                     self._write_once(_nothing_but(base), base)
                 self._write_once(changes, base)
                 if sync and not self.sync_meta:
