@@ -31,7 +31,9 @@ _METRICS: Final = {"l2": kernel.L2, "ip": kernel.IP, "cosine": kernel.COSINE}
 _BATCH: Final = 1024  # rows linked together: they are compared with each other, so that more would cost more
 _ROWS_AT_ONCE: Final = 16  # of a task of a thread
 _TARGETS_AT_ONCE: Final = 512
-_SHARE_HOPED: Final = 0.5  # of the share of rows that match a filter, what it must be near a query, lest a walk give up
+# Where a filter lets less than this of its share of all rows through near a query, a walk goes twice as far; where less
+# than half of this, it would overlook what matches elsewhere, and gives up.
+_SHARE_HOPED: Final = 0.9
 _MOST_FIELDS: Final = 32  # at least as many as a graph or a scratch has
 _LOCAL = threading.local()
 
@@ -118,7 +120,7 @@ def search(
     else:
         width, least = beam + beam // 8, max(least or 0, k)
         hoped = int(width * graph.share * _SHARE_HOPED)
-        pool = int(max(width, least / (graph.share * _SHARE_HOPED))) + 64
+        pool = int(2 * max(width, least / graph.share)) + 64
     scratch = scratch_for(graph, graph.slots + state.upper, pool)
     slots, distances, counts, _ = Nearest.empty(len(queries), k)
     compared = search_kernel(

@@ -430,6 +430,14 @@ def _begin(layer: Any, size: Any, scratch: Any) -> Any:
     return _count_live(pool, size)
 
 
+@paste
+def _times_as_far(pool: Any, ef: Any, hoped: Any) -> Any:
+    """How much farther than `ef` a walk should go that hopes for so many live keys among the first `ef`: where they are
+    fewer it may overlook some, where they are fewer than half of it most, so that it had better give up: 0."""
+    many = _count_live(pool, ef)
+    return 1 if many >= hoped else 2 if 2 * many >= hoped else 0
+
+
 @jit
 def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: Any, scratch: Any) -> Any:
     """Algorithm 2: the nearest to the query on one layer, from the first `size` keys of the pool.
@@ -437,8 +445,8 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: 
     The pool is sorted and ends where it has `ef` keys, `least` of them live; dead ones conduct and are dropped from its
     far end only. Where `k` is not 0, it ends before what is much farther than the k-th: adaptive beam search
     (Al-Jazzazi et al., "Distance Adaptive Beam Search for Provably Accurate Graph-Based Nearest Neighbor Search",
-    arXiv:2505.15636). Where `ef` is not 0, a walk gives up that the scratch has no room for, or that finds fewer than
-    `hoped` live keys among its first `ef`. Returns (keys in the pool, 0 where it gave up; distances computed).
+    arXiv:2505.15636). A walk that finds too few live keys beside what is `hoped` goes on farther or gives up, as it
+    does where the scratch has no room for it. Returns (keys in the pool, 0 where it gave up; distances computed).
     """
     pool = field(scratch, POOL)
     fresh = field(scratch, FRESH)
@@ -450,9 +458,10 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: 
     bound: Any = np.int64(ANYWHERE)
     while at < size:
         if hoped > 0 and at >= ef:
-            if _count_live(pool, ef) < hoped:
+            times = _times_as_far(pool, ef, hoped)
+            if times == 0:
                 return np.int64(0), compared
-            hoped = 0
+            ef, least, hoped = times * ef, times * least, 0
         if k > 0 and size >= k and live == size:
             bound = _bound(pool, k, max(ef, least), scratch)
         count = np.int64(0)
@@ -493,8 +502,7 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: 
             while size > ef and live >= least and (live > least or get_i64(pool, size - 1) & DEAD):
                 size -= 1
                 live -= (get_i64(pool, size) & DEAD) == 0
-    gave_up = ef > 0 and size == room and live < least
-    return (np.int64(0) if gave_up else size), compared
+    return (np.int64(0) if ef > 0 and size == room and live < least else size), compared
 
 
 @paste
