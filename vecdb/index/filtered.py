@@ -13,35 +13,6 @@ from vecdb.kernels.memory import address_of
 Float32 = NDArray[np.float32]
 Slots = NDArray[np.int64]
 
-_WORD_BYTES = 8
-
-
-def search(graph: Graph, matches: NDArray[np.uint8], queries: Float32, k: int, ef: int, *, measured: bool) -> Nearest:
-    """As `graph.search`, of the slots whose bits are set in `matches`, (blocks, 1024) as live bits are; all live.
-
-    Queries near which hardly anything matches are not answered: a walk might overlook what lies elsewhere."""
-    state = graph.state
-    queries = np.ascontiguousarray(queries)
-    scratch = scratch_for(graph, graph.slots + state.upper, ef + 1)
-    slots, distances, counts, _ = Nearest.empty(len(queries), k)
-    compared = kernel.search_matching(
-        graph.struct.address,
-        state.entry_layer,
-        state.entry_node,
-        address_of(matches),
-        matches.size // _WORD_BYTES,
-        address_of(queries),
-        len(queries),
-        k,
-        ef,
-        ef if measured else 0,
-        address_of(slots),
-        address_of(distances),
-        address_of(counts),
-        scratch.address,
-    )
-    return Nearest(slots, distances, counts, int(compared))
-
 
 def scan_codes(graph: Graph, among: Slots, queries: Float32, k: int, ef: int, *, measured: bool) -> Nearest:
     """The k nearest of some live slots to each query (n, dim): by their vectors, of the `ef` nearest by their codes."""

@@ -127,14 +127,18 @@ def search(
     queries: Any,
     count: Any,
     k: Any,
+    near: Any,
     ef: Any,
+    least: Any,
+    hoped: Any,
     rerank: Any,
     slots: Any,
     distances: Any,
     counts: Any,
     scratch: Any,
 ) -> Any:
-    """Algorithm 5 for `queries`, the address of (count, dim) float32, by a beam of `ef`.
+    """Algorithm 5 for `queries`, the address of (count, dim) float32, by a beam that ends as `beam` says; its `k` there
+    is `near`.
 
     Fills `slots` (count, k) int32, `distances` (count, k) float64, ascending by (distance, slot), and `counts`
     (count,) int64. Only live slots are returned: of the `rerank` nearest of the walk those that are nearest by their
@@ -142,20 +146,23 @@ def search(
     and in its order. Returns the number of distances that the walks computed.
     """
     compared = np.int64(0)
-    near = np.int64(0) if field(graph, METRIC) == IP else k  # inner products are no distances
+    none = np.int64(0)
+    # Upper layers only lead to the base: where few nodes may be found, they need not lead to one of these.
+    above = min(ef, np.int64(1))
     for number in range(count):
         query = shift(queries, number * field(graph, DIM), 4)
         load_query(graph, query, scratch)
         enter(graph, entry_layer, entry_node, scratch)
         size = np.int64(1)
         layer = entry_layer
-        while layer >= 0:
-            base = layer == 0
-            size, steps = beam(graph, layer, size, ef if base else np.int64(1), near if base else np.int64(0), scratch)
+        while layer > 0:
+            size, steps = beam(graph, layer, size, above, np.int64(1) - above, none, none, scratch)
             compared += steps
-            if layer > 0:
-                size = np.int64(1)
-                descend(graph, layer, size, scratch)
+            size = np.int64(1)
+            descend(graph, layer, size, scratch)
             layer -= 1
+        if layer == 0:
+            size, steps = beam(graph, layer, size, ef, least, hoped, near, scratch)
+            compared += steps
         answer(graph, query, number, size, k, rerank, slots, distances, counts, scratch)
     return compared

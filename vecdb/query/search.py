@@ -20,7 +20,7 @@ from vecdb.options import MAX_BATCH_HITS, MAX_EF
 from vecdb.query.fetch import Wanted, fetch, fetch_ids
 from vecdb.query.matching import Matching, find_matching
 from vecdb.query.results import BatchHits, Hits, Plan
-from vecdb.query.route import Route, choose_route
+from vecdb.query.route import Route, choose_route, least_matching
 from vecdb.storage.catalog import Column, Table
 
 if TYPE_CHECKING:
@@ -216,17 +216,16 @@ def _by_codes(source: _Source, queries: Float32, k: int, route: Route) -> Neares
     assert ef is not None
     measured = isinstance(vectors, np.ndarray)
     most = k if measured else ef
-    if matching is None:
+    if route.strategy == "graph":
         from vecdb.index import graph
 
-        found = graph.search(version.graph, queries, most, ef, measured=measured)
+        walked = version.graph if matching is None else graph.among(version.graph, matching.bits, len(matching))
+        found = graph.search(walked, queries, most, ef, least=least_matching(k, ef), measured=measured)
     else:
         from vecdb.index import filtered
 
-        if route.strategy == "graph":
-            found = filtered.search(version.graph, matching.bits, queries, most, ef, measured=measured)
-        else:
-            found = filtered.scan_codes(version.graph, matching.slots, queries, most, ef, measured=measured)
+        assert matching is not None
+        found = filtered.scan_codes(version.graph, matching.slots, queries, most, ef, measured=measured)
     return found if measured else exact.rank(found, vectors, queries, k, version.column.options.metric)
 
 
