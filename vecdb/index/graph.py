@@ -142,9 +142,14 @@ def search(
     return Nearest(slots, distances, counts, int(compared))
 
 
+def empty_struct() -> Struct:
+    """In the place of a graph or a scratch, for a call that reads nothing."""
+    return Struct(*[0] * _MOST_FIELDS)
+
+
 def load_kernels() -> None:
     """Load or compile what a search needs, by answering no queries."""
-    nothing = Struct(*[0] * _MOST_FIELDS)
+    nothing = empty_struct()
     search_kernel(nothing.address, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)
 
 
