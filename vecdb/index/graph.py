@@ -117,15 +117,15 @@ def search(
     queries = np.ascontiguousarray(queries)
     beam = max(ef, k)
     # Inner products are no distances; and a beam that holds a good part of all rows is to find whatever there is.
-    adaptive = graph.metric != "ip" and graph.share is None and _WHOLE * beam < state.live
+    adaptive = graph.metric != "ip" and _WHOLE * beam < state.live
+    if adaptive:
+        beam = _widened(beam)
     if graph.share is None:
-        if adaptive:
-            beam += max(0, beam - _NARROW) // 2  # so it finds as much as one that does not end early
         width, least, hoped = 0, beam, 0
         # Dead rows take places in the pool, so that it must be longer where many are dead.
         pool = int(1.25 * beam * (state.live + state.waiting) / max(state.live, 1)) + 64
     else:
-        width, least = beam + beam // 8, max(least or 0, k)
+        width, least = beam + beam // 8, max(_widened(least or 0) if adaptive else least or 0, k)
         hoped = int(width * graph.share * _SHARE_HOPED)
         pool = int(2 * max(width, least / graph.share)) + 64
     scratch = scratch_for(graph, graph.slots + state.upper, pool)
@@ -150,9 +150,19 @@ def search(
     return Nearest(slots, distances, counts, int(compared))
 
 
+def _widened(beam: int) -> int:
+    """A beam that ends early and finds as much as one of `beam` that does not."""
+    return beam + max(0, beam - _NARROW) // 2
+
+
+def empty_struct() -> Struct:
+    """In the place of a graph or a scratch, for a call that reads nothing."""
+    return Struct(*[0] * _MOST_FIELDS)
+
+
 def load_kernels() -> None:
     """Load or compile what a search needs, by answering no queries."""
-    nothing = Struct(*[0] * _MOST_FIELDS)
+    nothing = empty_struct()
     search_kernel(nothing.address, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)
 
 

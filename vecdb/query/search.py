@@ -169,16 +169,17 @@ def choose_threads(threads: int | None, queries: int) -> int:
 
 
 def _open(view: View, table: Table, column: Column, ask: Ask, queries: int) -> _Source:
-    version = _column(view, table, column, queries, use_exact=ask.exact)
+    version = _column(view, table, column, ask, queries)
     matching = None if ask.where is None else find_matching(view, table, version, ask.where)
     route = choose_route(version, ask.k, ask.ef, ask.exact, None if matching is None else len(matching))
     whole = queries > _LEAST_AT_ONCE or (matching is None and route.strategy == "scan")
     return _Source(version, view.vectors(table, version, whole=whole), route, matching)
 
 
-def _column(view: View, table: Table, column: Column, queries: int, *, use_exact: bool) -> ColumnVersion:
+def _column(view: View, table: Table, column: Column, ask: Ask, queries: int) -> ColumnVersion:
     """The column to search. The first answers of a process, while kernels are not loaded, are scans of the file."""
-    if KERNELS or use_exact or queries > _LEAST_AT_ONCE or not table.state.columns[column.number].linked:
+    ready = bool(KERNELS) if ask.where is None else KERNELS.for_filters
+    if ready or ask.exact or queries > _LEAST_AT_ONCE or not table.state.columns[column.number].linked:
         return view.column(table, column)
     if 4 * column.options.dim * table.state.slots > _SCANNED_WITHOUT_KERNELS:
         return view.column(table, column)
@@ -225,7 +226,7 @@ def _by_codes(source: _Source, queries: Float32, k: int, route: Route) -> Neares
         from vecdb.index import filtered
 
         assert matching is not None
-        found = filtered.scan_codes(version.graph, matching.slots, queries, most, ef, measured=measured)
+        found = filtered.scan(version.graph, matching.slots, queries, most, ef, measured=measured)
     return found if measured else exact.rank(found, vectors, queries, k, version.column.options.metric)
 
 
@@ -234,7 +235,7 @@ def _scan(source: _Source, queries: Float32, k: int) -> Nearest:
     if matching is not None and version.state.linked and isinstance(vectors, np.ndarray) and k <= _MOST_SORTED_IN:
         from vecdb.index import filtered
 
-        return filtered.scan_vectors(version.graph, matching.slots, queries, k)
+        return filtered.scan(version.graph, matching.slots, queries, k)
     slots = version.live_slots if matching is None else matching.slots
     return exact.scan(vectors, slots, queries, k, version.column.options.metric)
 
