@@ -48,13 +48,15 @@ def test_public_names_are_pinned() -> None:
         "Hit",
         "Hits",
         "Plan",
+        "Problem",
+        "Report",
         "Row",
         "Table",
         "TableStats",
         "Transaction",
         "Vector",
     ]
-    others += ["col", "connect"]
+    others += ["check", "col", "connect"]
     assert sorted(vecdb.__all__) == sorted([*errors, *others])
     for error in errors:
         assert issubclass(getattr(vecdb, error), vecdb.Error)

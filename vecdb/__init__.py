@@ -45,6 +45,8 @@ from vecdb.errors import (
 )
 from vecdb.filters.column import Column, col
 from vecdb.filters.tree import Filter
+from vecdb.maintenance.check import check
+from vecdb.maintenance.report import Problem, Report
 from vecdb.options import Vector
 from vecdb.query.results import BatchHits, Hit, Hits, Plan, Row
 from vecdb.query.stats import ColumnStats, DatabaseStats, TableStats
@@ -82,8 +84,10 @@ __all__ = [
     "NotSupportedError",
     "OperationalError",
     "Plan",
+    "Problem",
     "ProgrammingError",
     "ReadOnlyError",
+    "Report",
     "Row",
     "RowNotFoundError",
     "SqlError",
@@ -98,6 +102,7 @@ __all__ = [
     "TransactionError",
     "Vector",
     "VectorError",
+    "check",
     "col",
     "connect",
 ]

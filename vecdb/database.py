@@ -20,6 +20,8 @@ from vecdb.errors import (
     VectorError,
 )
 from vecdb.fields.schema import check_name, choose_indexes, declare_fields
+from vecdb.maintenance.check import Level, check
+from vecdb.maintenance.report import Report
 from vecdb.mirror.versions import Mirror, View
 from vecdb.mirror.writer import Writer
 from vecdb.options import (
@@ -209,6 +211,11 @@ class Database:
                 max(0, file_bytes - view.records.used_bytes()),
                 {table.schema.name: table_stats(table) for table in view.tables.values()},
             )
+
+    def check(self, level: Level = "full", *, progress: Progress = None) -> Report:
+        """`vecdb.check` of this file: its newest commit, while others read and write."""
+        self._check_open()
+        return check(self.path, level, progress=progress)
 
     # Transactions
 

@@ -31,7 +31,7 @@ from vecdb.storage.gate import WriterGate
 from vecdb.storage.header import State, read_header, seal_state
 from vecdb.storage.keys import Space
 from vecdb.storage.records import seal, unseal
-from vecdb.storage.view import Changes, Records
+from vecdb.storage.view import Changes, Sealed
 
 _FileKey = tuple[int, int]
 NO_SPACE: Final = frozenset(
@@ -330,7 +330,7 @@ class Environment:
             self.gate.close()
 
 
-class ReadTransaction(Records):
+class ReadTransaction(Sealed):
     """One version of the file, as LMDB sees it. Buffers it gives are valid until it is closed."""
 
     __slots__ = ("__weakref__", "_environment", "_spaces", "_transaction", "busy")
@@ -370,6 +370,32 @@ class ReadTransaction(Records):
                 found = cursor.next()
         except lmdb.Error as error:
             raise self._environment.read_error(error) from error
+
+    def sealed(self, space: Space, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
+        try:
+            cursor = self._lmdb().cursor(self._spaces[space])
+            found = cursor.set_range(prefix) if prefix else cursor.first()
+            while found:
+                key = bytes(cursor.key())
+                if not key.startswith(prefix):
+                    return
+                yield key, cursor.value()
+                found = cursor.next()
+        except lmdb.Error as error:
+            raise self._environment.read_error(error) from error
+
+    def count(self, space: Space) -> int:
+        try:
+            return int(self._lmdb().stat(self._spaces[space])["entries"])
+        except lmdb.Error as error:
+            raise self._environment.read_error(error) from error
+
+    def copy_to(self, path: str) -> None:
+        """Write what this transaction reads into a new file, without free pages. Raises OSError or DatabaseError."""
+        try:
+            self._environment._lmdb.copy(path, compact=True, txn=self._lmdb())
+        except lmdb.Error as error:
+            raise self._environment._io_error(error) from error
 
     def used_bytes(self) -> int:
         """The bytes of the pages that hold something, but for the list of free ones."""
