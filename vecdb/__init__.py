@@ -45,8 +45,10 @@ from vecdb.errors import (
 )
 from vecdb.filters.column import Column, col
 from vecdb.filters.tree import Filter
+from vecdb.maintenance.backup import Backup
 from vecdb.maintenance.check import check
 from vecdb.maintenance.report import Problem, Report
+from vecdb.maintenance.restore import restore
 from vecdb.options import Vector
 from vecdb.query.results import BatchHits, Hit, Hits, Plan, Row
 from vecdb.query.stats import ColumnStats, DatabaseStats, TableStats
@@ -56,6 +58,7 @@ from vecdb.transaction import Transaction
 __version__ = "0.1.0"
 
 __all__ = [
+    "Backup",
     "BackupError",
     "BatchHits",
     "Column",
@@ -105,4 +108,5 @@ __all__ = [
     "check",
     "col",
     "connect",
+    "restore",
 ]

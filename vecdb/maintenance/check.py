@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from vecdb.errors import ProgrammingError
+from vecdb.maintenance.child import Child, ChildDiedError, Teller
 from vecdb.maintenance.report import Findings, Report
 from vecdb.progress import Progress, reporting
 
 Level = Literal["full", "quick"]
 
 _LEVELS: Final = ("full", "quick")
-_RUN: Final = "import sys; sys.path[:] = {path!r}; from vecdb.maintenance.check import _child; _child({args!r})"
-_STEPS: Final = 1000  # in which progress is told
+_STEPS: Final = 1000
 
 
 def check(path: str | os.PathLike[str], level: Level = "full", *, progress: Progress = None) -> Report:
@@ -45,74 +44,18 @@ def check(path: str | os.PathLike[str], level: Level = "full", *, progress: Prog
     )
 
 
-def _run_child(place: str, level: str, findings: Findings, report: Any) -> None:
-    import subprocess
-
-    code = _RUN.format(path=sys.path, args=(place, level))
-    with subprocess.Popen(
-        [sys.executable, "-I", "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
-        assert child.stdout is not None and child.stderr is not None
-        finished = False
+def _run_child(place: str, level: str, findings: Findings, report: Callable[[int], None]) -> None:
+    with Child(run_check) as child:
         try:
-            for line in child.stdout:
-                finished = _read_line(line, findings, report) or finished
-            said = child.stderr.read().decode(errors="replace").strip()
-        except BaseException:
-            child.kill()
-            raise
-    if child.returncode or not finished:
-        reason = f"signal {-child.returncode}" if child.returncode < 0 else f"status {child.returncode}"
-        last = said.splitlines()[-1] if said else "nothing was said"
-        findings.add(None, "process", "check", f"reading the file ended the process that did it, by {reason}: {last}")
+            child.run(place, level, report=lambda done, total: report(done), say=findings.take)
+        except ChildDiedError as died:
+            findings.add(None, "process", "check", f"reading the file ended the process that did it, {died}")
 
 
-def _read_line(line: bytes, findings: Findings, report: Any) -> bool:
-    """Take what the child tells; whether it was the last."""
-    told: dict[str, Any] = json.loads(line)
-    if "done" in told:
-        report(told["done"])
-        return False
-    for problem in told["problems"]:
-        findings.add(*problem)
-    findings.counts.update(told["counts"])
-    findings.unlisted += told["unlisted"]
-    return bool(told["last"])
-
-
-def _child(args: tuple[str, str]) -> None:
-    """What the process does: tell findings as lines of JSON."""
+def run_check(teller: Teller, place: str, level: str) -> None:
+    """What the process does: tell findings as they come."""
     from vecdb.maintenance.examine import examine
 
-    place, level = args
-    findings, told = Findings(), Findings()
-    shown = 0
-
-    def write(message: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(message) + "\n")
-        sys.stdout.flush()
-
-    def report(done: int, total: int) -> None:
-        nonlocal shown
-        step = _STEPS * min(done, total) // max(total, 1)
-        if step > shown:
-            shown = step
-            write({"done": step})
-
-    def flush(*, last: bool = False) -> None:
-        new = findings.problems[len(told.problems) :]
-        counts = {what: count - told.counts[what] for what, count in findings.counts.items()}
-        write(
-            {
-                "problems": [[item.table, item.kind, item.place, item.message] for item in new],
-                "counts": counts,
-                "unlisted": findings.unlisted - told.unlisted,
-                "last": last,
-            }
-        )
-        told.problems.extend(new)
-        told.counts.update(counts)
-        told.unlisted = findings.unlisted
-
-    examine(place, level, findings, report, flush)
-    flush(last=True)
+    findings = Findings()
+    examine(place, level, findings, teller.report, lambda: teller.say(findings.hand_over()))
+    teller.say(findings.hand_over())

@@ -73,6 +73,7 @@ class Findings:
     counts: Counter[str] = field(default_factory=Counter)
     unlisted: int = 0
     _kinds: Counter[tuple[str | None, str]] = field(default_factory=Counter)
+    _handed_over: int = 0
 
     def add(self, table: str | None, kind: str, place: str, message: str) -> None:
         self._kinds[table, kind] += 1
@@ -80,3 +81,17 @@ class Findings:
             self.problems.append(Problem(table, kind, place, message))
         else:
             self.unlisted += 1
+
+    def hand_over(self) -> dict[str, Any]:
+        """What was found since the last time, for `take` in another process."""
+        problems = [[item.table, item.kind, item.place, item.message] for item in self.problems[self._handed_over :]]
+        self._handed_over = len(self.problems)
+        counts, self.counts = dict(self.counts), Counter()
+        unlisted, self.unlisted = self.unlisted, 0
+        return {"problems": problems, "counts": counts, "unlisted": unlisted}
+
+    def take(self, found: dict[str, Any]) -> None:
+        for problem in found["problems"]:
+            self.add(*problem)
+        self.counts.update(found["counts"])
+        self.unlisted += found["unlisted"]

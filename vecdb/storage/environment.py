@@ -390,10 +390,10 @@ class ReadTransaction(Sealed):
         except lmdb.Error as error:
             raise self._environment.read_error(error) from error
 
-    def copy_to(self, path: str) -> None:
-        """Write what this transaction reads into a new file, without free pages. Raises OSError or DatabaseError."""
+    def copy_to(self, descriptor: int) -> None:
+        """Write what this transaction reads into an empty file, without free pages. Threads run on meanwhile."""
         try:
-            self._environment._lmdb.copy(path, compact=True, txn=self._lmdb())
+            self._environment._lmdb.copyfd(descriptor, compact=True, txn=self._lmdb())
         except lmdb.Error as error:
             raise self._environment._io_error(error) from error
 
