@@ -47,6 +47,7 @@ from vecdb.filters.column import Column, col
 from vecdb.filters.tree import Filter
 from vecdb.maintenance.backup import Backup
 from vecdb.maintenance.check import check
+from vecdb.maintenance.dump import dump
 from vecdb.maintenance.report import Problem, Report
 from vecdb.maintenance.restore import restore
 from vecdb.options import Vector
@@ -54,6 +55,7 @@ from vecdb.query.results import BatchHits, Hit, Hits, Plan, Row
 from vecdb.query.stats import ColumnStats, DatabaseStats, TableStats
 from vecdb.table import Table
 from vecdb.transaction import Transaction
+from vecdb.transfer.load import load
 
 __version__ = "0.1.0"
 
@@ -108,5 +110,7 @@ __all__ = [
     "check",
     "col",
     "connect",
+    "dump",
+    "load",
     "restore",
 ]

@@ -36,7 +36,7 @@ def restore(backup: str | os.PathLike[str], dst: str | os.PathLike[str], *, prog
                 child.run(source, draft)
             except ChildDiedError as died:
                 raise BackupError(f"{source} could not be restored: its process was ended, {died}") from died
-            except BackupError:
+            except OperationalError:
                 raise
             except DatabaseError as error:
                 raise BackupError(f"{source} could not be restored: {error}") from error
