@@ -56,7 +56,7 @@ def test_public_names_are_pinned() -> None:
         "Transaction",
         "Vector",
     ]
-    others += ["Backup", "check", "col", "connect", "dump", "load", "restore"]
+    others += ["Backup", "check", "col", "connect", "dump", "load", "Recovery", "TableRecovery", "recover", "restore"]
     assert sorted(vecdb.__all__) == sorted([*errors, *others])
     for error in errors:
         assert issubclass(getattr(vecdb, error), vecdb.Error)

@@ -56,6 +56,7 @@ from vecdb.query.stats import ColumnStats, DatabaseStats, TableStats
 from vecdb.table import Table
 from vecdb.transaction import Transaction
 from vecdb.transfer.load import load
+from vecdb.transfer.recover import Recovery, TableRecovery, recover
 
 __version__ = "0.1.0"
 
@@ -92,6 +93,7 @@ __all__ = [
     "Problem",
     "ProgrammingError",
     "ReadOnlyError",
+    "Recovery",
     "Report",
     "Row",
     "RowNotFoundError",
@@ -102,6 +104,7 @@ __all__ = [
     "Table",
     "TableExistsError",
     "TableNotFoundError",
+    "TableRecovery",
     "TableStats",
     "Transaction",
     "TransactionError",
@@ -112,5 +115,6 @@ __all__ = [
     "connect",
     "dump",
     "load",
+    "recover",
     "restore",
 ]

@@ -237,7 +237,7 @@ class ColumnMirror:
             if self.state.linked:
                 self._encode(first, present, workers)
                 self._link(first, present, workers, progress)
-            elif stop >= GRAPH_FROM:
+            elif stop >= GRAPH_FROM and self.state.live:
                 live = np.zeros(stop, np.bool_)
                 live[self.present().live_slots] = True
                 self._train(workers)

@@ -24,9 +24,8 @@ _META: Final = struct.Struct("=16xIIQQ48s48sQQ")
 _MAGIC: Final = 0xBEEFC0DE
 _NO_PAGE: Final = 2**64 - 1
 _BRANCH, _LEAF, _OVERFLOW = 1, 2, 4
-_BIG, _SUBTREE = 1, 2  # flags of nodes
+_BIG = 1  # a node's flag: its data are in pages of their own
 _DEEPEST: Final = 32
-_MOST_BYTES: Final = 1 << 31  # of a value
 
 Freed = set[int]
 
@@ -46,12 +45,17 @@ class Meta(NamedTuple):
 
 
 class Node(NamedTuple):
-    """Of a leaf. `data` is None where its pages are not whole; `subtree` where the data are a tree's."""
+    """Of a leaf. `data` are None where they are in pages of their own: `PageFile.data` reads them."""
 
     key: bytes
     data: bytes | None
-    subtree: Tree | None
-    pages: range  # that hold the data, where they are not in the leaf
+    size: int
+    pages: range  # that hold the data, where they are not in the leaf; empty where there can be none such
+
+    @property
+    def subtree(self) -> Tree | None:
+        """The tree that the data may be."""
+        return None if self.data is None or self.size != _TREE.size else _tree(self.data)
 
 
 class PageFile:
@@ -130,12 +134,9 @@ class PageFile:
                 continue
             key = page[offset + _NODE.size : key_end]
             if flags & _BIG:
-                data, pages = self._big(page[key_end : key_end + 8], size)
-                found.append(Node(key, data, None, pages))
+                found.append(Node(key, None, size, self._span(page[key_end : key_end + 8], size)))
             elif key_end + size <= len(page):
-                data = page[key_end : key_end + size]
-                subtree = _tree(data) if flags & _SUBTREE and size == _TREE.size else None
-                found.append(Node(key, data, subtree, range(0)))
+                found.append(Node(key, page[key_end : key_end + size], size, range(0)))
         return found
 
     def _page(self, number: int, kind: int) -> bytes | None:
@@ -147,16 +148,20 @@ class PageFile:
             return None
         return page
 
-    def _big(self, place: bytes, size: int) -> tuple[bytes | None, range]:
-        """A value in pages of its own. What it holds is for its checksum to say."""
+    def _span(self, place: bytes, size: int) -> range:
+        """The pages of a value that has its own. What they hold is for its checksum to say."""
         number = int.from_bytes(place, "little")
         count = (_HEAD.size + size + self.page_size - 1) // self.page_size
-        if not 1 < number < self.pages or size > _MOST_BYTES or number + count > self.pages:
-            return None, range(0)
-        data = self._read(number * self.page_size, _HEAD.size + size)
-        if len(data) < _HEAD.size + size:
-            return None, range(number, number + count)
-        return data[_HEAD.size :], range(number, number + count)
+        if not 1 < number < self.pages or number * self.page_size + _HEAD.size + size > self._size:
+            return range(0)
+        return range(number, number + count)
+
+    def data(self, node: Node) -> bytes | None:
+        """A node's data; None where they can't be read."""
+        if node.data is not None or not node.pages:
+            return node.data
+        data = self._read(node.pages.start * self.page_size, _HEAD.size + node.size)
+        return data[_HEAD.size :] if len(data) == _HEAD.size + node.size else None
 
     def walk(self, root: int, seen: set[int], lost: list[int]) -> Iterator[Node]:
         """The nodes of a tree in the order of keys, as far as its pages are whole. `seen` gathers the numbers of pages,
@@ -185,7 +190,7 @@ class PageFile:
         lost: list[int] = []
         found: set[int] = set()
         for node in self.walk(meta.free.root, set(), lost):
-            data = node.data
+            data = self.data(node)
             if data is None or len(data) % 8 or not data:
                 return None
             count, *numbers = struct.unpack(f"={len(data) // 8}Q", data)
@@ -202,6 +207,11 @@ class PageFile:
             for node in self.walk(root, set(), lost)
             if node.subtree is not None and node.key in names
         }
+
+    def names_trees(self, number: int) -> bool:
+        """Whether a page is a leaf that names sub-databases of a vecdb file, as a main tree has them."""
+        names = {space.value for space in Space}
+        return any(node.key in names and node.subtree is not None for node in self.nodes(number) or ())
 
 
 def _tree(data: bytes) -> Tree:
