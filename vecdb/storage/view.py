@@ -29,6 +29,20 @@ class Records(ABC):
         """The records whose keys begin with `prefix`, from `start` on, in key order."""
 
 
+class Sealed(Records):
+    """Records of a file, to be had as they are stored too: for those who look for damage, or copy."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def sealed(self, space: Space, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
+        """As `scan`, with the checksums, and these not verified."""
+
+    @abstractmethod
+    def count(self, space: Space) -> int:
+        """How many records a sub-database has."""
+
+
 class PendingWrites(Records):
     """The writes of a transaction, over the records it began from.
 
