@@ -1,0 +1,1 @@
+"""Crashes, I/O errors and damage on purpose, and what vecdb makes of them."""
