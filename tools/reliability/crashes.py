@@ -1,4 +1,4 @@
-"""Crashes, I/O errors and damage on purpose, and planted bugs to see that they are noticed; prints a table of counts."""
+"""Crashes, I/O errors and damage on purpose, with bugs planted to see that they are noticed; prints a table."""
 
 from __future__ import annotations
 
