@@ -96,12 +96,10 @@ class Table:
 
         return self._database._write(run)
 
-    def _update_where(self, fields: object, where: object, params: object) -> int:
+    def _update_where(self, fields: Mapping[str, Any], where: object, params: object) -> int:
         def run(writer: Writer) -> int:
             table = self._resolve(writer)
-            given = statements.ids_of(writer, table, self._find(writer, table, where, params))
-            changes: list[Any] = [fields] * len(given)
-            return statements.update(writer, table, given, changes, None, single=False)
+            return statements.update_slots(writer, table, self._find(writer, table, where, params), fields)
 
         return self._database._write(run)
 
@@ -121,7 +119,7 @@ class Table:
 
     def _find(self, view: View, table: catalog.Table, where: object, params: object) -> list[int]:
         """The slots of the rows that match."""
-        tree = read_where(table, where, params)
+        tree = read_where(view, table, where, params)
         slots: list[int] = find_rows(view, table, TRUE if tree is None else tree).slots.tolist()
         return slots
 
@@ -211,7 +209,7 @@ class Table:
         `vecdb.col`, or a dict. Raises FilterError or LimitError."""
         with self._database._view() as view:
             table = self._resolve(view)
-            tree = read_where(table, where, params)
+            tree = read_where(view, table, where, params)
             return table.state.rows if tree is None else len(find_rows(view, table, tree))
 
     def __len__(self) -> int:
@@ -240,7 +238,7 @@ class Table:
         def rows(view: View) -> Iterator[Row]:
             table = self._resolve(view)
             wanted = fetch.check_wanted(fields)
-            tree = read_where(table, where, params)
+            tree = read_where(view, table, where, params)
             matching = None if tree is None else find_rows(view, table, tree)
             if by:
                 return islice(fetch.scan_ordered(view, table, wanted, vectors, matching, by), first, stop)
@@ -297,7 +295,7 @@ class Table:
                 table,
                 place,
                 check_query(place, query),
-                Ask(most, beam, exact, None if where is None else read_where(table, where, params)),
+                Ask(most, beam, exact, None if where is None else read_where(view, table, where, params)),
                 radius=_check_radius(radius),
                 wanted=fetch.check_wanted(fields),
                 vectors=vectors,
@@ -328,7 +326,7 @@ class Table:
                 table,
                 place,
                 matrix,
-                Ask(most, beam, exact, None if where is None else read_where(table, where, params)),
+                Ask(most, beam, exact, None if where is None else read_where(view, table, where, params)),
                 threads=workers,
                 executor=self._database._executor(workers) if workers > 1 else None,
             )
@@ -356,7 +354,7 @@ class Table:
         def hits(view: View) -> Iterator[Hit]:
             table = self._resolve(view)
             place = find_column(table.schema, column)
-            ask = Ask(1, beam, exact, read_where(table, where, params))
+            ask = Ask(1, beam, exact, read_where(view, table, where, params))
             wanted = fetch.check_wanted(fields)
             return iterate(
                 view, table, place, check_query(place, query), ask, radius=most, wanted=wanted, vectors=vectors
@@ -378,7 +376,7 @@ class Table:
         most, beam = check_k(k), check_ef(ef)
         with self._database._view() as view:
             table = self._resolve(view)
-            ask = Ask(most, beam, exact, read_where(table, where, params))
+            ask = Ask(most, beam, exact, read_where(view, table, where, params))
             return explain(view, table, find_column(table.schema, column), ask)
 
     # What it is
