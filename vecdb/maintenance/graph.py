@@ -155,13 +155,15 @@ def _holds(lists: Int32, nodes: Int64, wanted: Int64) -> Mask:
 
 
 def _check_upper(links: Int32, upper: Int32, tell: Tell) -> None:
-    """Entries of a slot stand in a row, from the one its record names, one for each layer."""
+    """Entries of a slot stand in a row, from the one its record names, one for each layer. The record may be gone, with
+    its block, where the slot has no links on any layer."""
     if len(upper) == 0:
         return
     slot, layer = upper[:, 0], upper[:, 1]
-    wrong = (links[slot, 1] + layer - 1 != np.arange(len(upper))) | (layer < 1)
-    _tell_each(tell, wrong, "is not where its slot's record says", "upper entry")
     lists = upper[:, RECORD_HEAD:]
+    gone = (links[slot] == -1).all(axis=1) & (lists[:, 0] < 0)
+    wrong = ((links[slot, 1] + layer - 1 != np.arange(len(upper))) & ~gone) | (layer < 1)
+    _tell_each(tell, wrong, "is not where its slot's record says", "upper entry")
     other = (layer[lists] != layer[:, None]) & (lists >= 0)
     _tell_each(tell, other.any(axis=1), "links to another layer", "upper entry")
 
