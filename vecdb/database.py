@@ -22,7 +22,10 @@ from vecdb.errors import (
     VectorError,
 )
 from vecdb.fields.schema import check_name, choose_indexes, declare_fields
+from vecdb.maintenance.backup import Backup, backup
+from vecdb.maintenance.check import Level, check
 from vecdb.maintenance.compact import compact
+from vecdb.maintenance.report import Report
 from vecdb.mirror.versions import Mirror, View
 from vecdb.mirror.writer import Writer
 from vecdb.options import (
@@ -252,6 +255,23 @@ class Database:
                 tuple(ReaderStats(*held) for held in self._environment.held()),
                 self._environment.others_behind(),
             )
+
+    def check(self, level: Level = "full", *, progress: Progress = None) -> Report:
+        """`vecdb.check` of this file: its newest commit, while others read and write."""
+        self._check_open()
+        return check(self.path, level, progress=progress)
+
+    def backup(
+        self, dst: str | os.PathLike[str], *, since: str | os.PathLike[str] | None = None, progress: Progress = None
+    ) -> Backup:
+        """Put a backup of the newest commit at `dst`, where nothing may be, while others read and write.
+
+        It is a database file without free pages, verified, synced, and under its name only when it is whole. With
+        `since`, an earlier backup in the same folder, it is an increment: what has changed since then, of which
+        `vecdb.restore` makes a database together with those that it follows. Raises BackupError, StorageFullError.
+        """
+        self._check_open()
+        return backup(self._environment, dst, since, progress)
 
     # Transactions
 

@@ -79,12 +79,10 @@ class Table(TableView):
 
         return self._database._write(run)
 
-    def _update_where(self, fields: object, where: object, params: object) -> int:
+    def _update_where(self, fields: Mapping[str, Any], where: object, params: object) -> int:
         def run(writer: Writer) -> int:
             table = self._resolve(writer)
-            given = statements.ids_of(writer, table, self._find(writer, table, where, params))
-            changes: list[Any] = [fields] * len(given)
-            return statements.update(writer, table, given, changes, None, single=False)
+            return statements.update_slots(writer, table, self._find(writer, table, where, params), fields)
 
         return self._database._write(run)
 
@@ -104,7 +102,7 @@ class Table(TableView):
 
     def _find(self, view: View, table: catalog.Table, where: object, params: object) -> list[int]:
         """The slots of the rows that match."""
-        tree = read_where(table, where, params)
+        tree = read_where(view, table, where, params)
         slots: list[int] = find_rows(view, table, TRUE if tree is None else tree).slots.tolist()
         return slots
 

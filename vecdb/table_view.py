@@ -80,7 +80,7 @@ class TableView:
         `vecdb.col`, or a dict. Raises FilterError or LimitError."""
         with self._source._view() as view:
             table = self._resolve(view)
-            tree = read_where(table, where, params)
+            tree = read_where(view, table, where, params)
             return table.state.rows if tree is None else len(find_rows(view, table, tree))
 
     def __len__(self) -> int:
@@ -109,7 +109,7 @@ class TableView:
         def rows(view: View) -> Iterator[Row]:
             table = self._resolve(view)
             wanted = fetch.check_wanted(fields)
-            tree = read_where(table, where, params)
+            tree = read_where(view, table, where, params)
             matching = None if tree is None else find_rows(view, table, tree)
             if by:
                 return islice(fetch.scan_ordered(view, table, wanted, vectors, matching, by), first, stop)
@@ -151,7 +151,7 @@ class TableView:
                 table,
                 place,
                 check_query(place, query),
-                Ask(most, beam, exact, None if where is None else read_where(table, where, params)),
+                Ask(most, beam, exact, None if where is None else read_where(view, table, where, params)),
                 radius=_check_radius(radius),
                 wanted=fetch.check_wanted(fields),
                 vectors=vectors,
@@ -182,7 +182,7 @@ class TableView:
                 table,
                 place,
                 matrix,
-                Ask(most, beam, exact, None if where is None else read_where(table, where, params)),
+                Ask(most, beam, exact, None if where is None else read_where(view, table, where, params)),
                 threads=workers,
                 executor=self._source._executor(workers) if workers > 1 else None,
             )
@@ -210,7 +210,7 @@ class TableView:
         def hits(view: View) -> Iterator[Hit]:
             table = self._resolve(view)
             place = find_column(table.schema, column)
-            ask = Ask(1, beam, exact, read_where(table, where, params))
+            ask = Ask(1, beam, exact, read_where(view, table, where, params))
             wanted = fetch.check_wanted(fields)
             return iterate(
                 view, table, place, check_query(place, query), ask, radius=most, wanted=wanted, vectors=vectors
@@ -232,7 +232,7 @@ class TableView:
         most, beam = check_k(k), check_ef(ef)
         with self._source._view() as view:
             table = self._resolve(view)
-            ask = Ask(most, beam, exact, read_where(table, where, params))
+            ask = Ask(most, beam, exact, read_where(view, table, where, params))
             return explain(view, table, find_column(table.schema, column), ask)
 
     # What it is

@@ -349,11 +349,11 @@ def test_places_for_readers_run_out(path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("vecdb.storage.environment.DEFAULT_TIMEOUT", 0.1)
     with vecdb.connect(path) as db:
         table = db.create_table("t", dim=2)
-        table.insert(range(10), np.ones((10, 2)))
-        scans = []
+        table.insert(range(1000), np.ones((1000, 2)))
+        scans = []  # of more rows than are read at once: others need no reader any more
         with pytest.raises(vecdb.LockTimeoutError, match="readers"):
             for _ in range(10):
                 scans.append(table.scan())
                 next(scans[-1])
         scans.clear()
-        assert len(table) == 10
+        assert len(table) == 1000

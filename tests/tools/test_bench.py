@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+import vecdb
 from tools.bench import __main__ as command
 from tools.bench import arguments, churn, comparison, contenders, curves, plot, report
 from tools.bench.comparison import compare, gains
@@ -121,6 +122,14 @@ def test_churn_is_measured_from_end_to_end(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(churn, "_CALLS", 2)
+    checked, check = [], churn._check
+
+    def check_some(db: vecdb.Database) -> None:
+        checked.append(db)
+        if len(checked) % 10 == 1:  # each starts a process
+            check(db)
+
+    monkeypatch.setattr(churn, "_check", check_some)
     figures = tmp_path / "out.json"
     words = ["churn", "--data", str(data), "--json", str(figures), "--scratch", str(tmp_path)]
     assert command.main([*words, "--datasets", "patches"]) == 0

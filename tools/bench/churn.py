@@ -176,6 +176,7 @@ def _churn(dataset: Dataset, half: int, plan: Plan, folder: Path, ef: int) -> Ch
             seconds += time.perf_counter() - start
             living = np.concatenate([living, come])
             moments[f"{number}: inserts"] = _look(table, file, _take(dataset, living), folder, ef)
+            _check(db)
         start = time.perf_counter()
         table.vacuum()
         vacuumed = time.perf_counter() - start
@@ -184,8 +185,16 @@ def _churn(dataset: Dataset, half: int, plan: Plan, folder: Path, ef: int) -> Ch
         db.compact()
         compacted = time.perf_counter() - start
         moments["compact"] = _look(table, file, _take(dataset, living), folder, ef)
+        _check(db)
     file.unlink()
     return Churn(moments, first_bytes, seconds, vacuumed, compacted)
+
+
+def _check(db: vecdb.Database) -> None:
+    """Every invariant holds, that all live rows can be reached on the base layer among them."""
+    found = db.check()
+    if not found.ok:
+        raise AssertionError(str(found))
 
 
 def _look(table: vecdb.Table, file: Path, dataset: Dataset, folder: Path, ef: int) -> Moment:

@@ -13,7 +13,7 @@ if not __package__:
     # Run as a folder: Python put the folder itself on the path, where its files would hide other modules.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from tools.reliability import concurrency
+from tools.reliability import concurrency, crashes
 
 
 class Subject(Protocol):
@@ -26,7 +26,7 @@ class Subject(Protocol):
     def run(self, folder: Path, seconds: float, options: argparse.Namespace, /) -> Any: ...
 
 
-SUBJECTS: Final[dict[str, Subject]] = {"concurrency": concurrency}
+SUBJECTS: Final[dict[str, Subject]] = {"concurrency": concurrency, "crashes": crashes}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,6 +26,7 @@ from vecdb.mirror.versions import CommittedView, Mirror
 from vecdb.progress import Progress, reporting
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, ColumnState, Table, TableState, write_counters, write_schema
+from vecdb.storage.changes import write_changes
 from vecdb.storage.draft import Draft, keep_old, remove_leftovers
 from vecdb.storage.geometry import LIVE_BYTES
 from vecdb.storage.header import State, write_packed_header
@@ -85,6 +86,7 @@ def copy_packed(view: CommittedView, draft: Draft, state: State, report: Callabl
     """
     header = PendingWrites.on_nothing()
     write_packed_header(view.records, header, state)
+    write_changes(header, state.version)  # nothing: who knows an older version has another incarnation
     draft.write(header.changes)
     done = 0
     for number in sorted(view.tables):

@@ -41,7 +41,31 @@ Reader = TypeVar("Reader", bound=ReadTransaction)
 Place = tuple[int, int]  # (table, column)
 
 _MOST_RETRIES = 100
+_KEPT = 128  # of one version
+_SHARE_KEPT = 8  # of the memory, an eighth may be for what is kept of a version
 _BLOCKS_AT_ONCE = 64  # of vectors, read into memory by each search until all are there
+
+
+class Kept:
+    """What was made of one version's records and may be asked for again, within so many entries and bytes."""
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+        self._items: dict[Any, Any] = {}
+        self.get = self._items.get
+
+    def add(self, key: Any, item: Any, nbytes: int, most: int) -> None:
+        """Keep an item of about so many bytes, where all may have `most`; what was kept before may go for it."""
+        if nbytes > most:
+            return
+        if self.nbytes + nbytes > most or len(self._items) >= _KEPT:
+            self.clear()
+        self._items[key] = item
+        self.nbytes += nbytes
+
+    def clear(self) -> None:
+        self._items.clear()
+        self.nbytes = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +75,7 @@ class Version:
     state: State
     tables: Mapping[int, Table]
     columns: dict[Place, ColumnVersion] = field(default_factory=dict)
-    kept: dict[Any, Any] = field(default_factory=dict)  # what was made of its records and may be asked for again
+    kept: Kept = field(default_factory=Kept)
 
     @cached_property
     def sealed_state(self) -> bytes:
@@ -83,8 +107,11 @@ class View(ABC):
 
     @property
     @abstractmethod
-    def kept(self) -> dict[Any, Any] | None:
+    def kept(self) -> Kept | None:
         """What was made of this version's records, for who may ask for it again; None while they change."""
+
+    def keep(self, key: Any, item: Any, nbytes: int) -> None:  # noqa: B027 - while records change, nothing is kept
+        """Keep an item of about so many bytes for who may ask for it again."""
 
     @abstractmethod
     def column(self, table: Table, column: Column) -> ColumnVersion:
@@ -151,8 +178,11 @@ class CommittedView(View):
         return self.version.state.version
 
     @property
-    def kept(self) -> dict[Any, Any]:
+    def kept(self) -> Kept:
         return self.version.kept
+
+    def keep(self, key: Any, item: Any, nbytes: int) -> None:
+        self._mirror.keep(self.version, key, item, nbytes)
 
     def column(self, table: Table, column: Column) -> ColumnVersion:
         return self._mirror.column(self.reader, self.version, table, column)
@@ -364,6 +394,12 @@ class Mirror:
                 self._make_room(0)
         return ids
 
+    def keep(self, version: Version, key: Any, item: Any, nbytes: int) -> None:
+        """Keep something made of a version's records."""
+        with self._lock:
+            version.kept.add(key, item, nbytes, self.memory // _SHARE_KEPT)
+            self._make_room(0)
+
     def column(self, reader: ReadTransaction, version: Version, table: Table, column: Column) -> ColumnVersion:
         """The column of `version`, which `reader` reads. One too large for the memory is left in the file."""
         place = (table.schema.table, column.number)
@@ -407,10 +443,12 @@ class Mirror:
         return mirror
 
     def _make_room(self, size: int) -> bool:
-        """Make `size` more bytes fit; False if they can't. Ids go first, which are read again sooner than a column,
-        then the columns that were not asked for longest."""
+        """Make `size` more bytes fit; False if they can't. What is kept of filters goes first, then ids, which are read
+        again sooner than a column, then the columns that were not asked for longest."""
         if size > self.memory:
             return False
+        if self._nbytes() + size > self.memory:
+            self.newest.kept.clear()
         if self._nbytes() + size > self.memory:
             self._ids.clear()
         for place in sorted(self.columns, key=lambda place: self._used.get(place, -1)):
@@ -422,7 +460,7 @@ class Mirror:
 
     def _nbytes(self) -> int:
         columns = sum(mirror.nbytes for mirror in self.columns.values()) + sum(self._older.values())
-        return columns + sum(ids.nbytes for ids in self._ids.values())
+        return columns + sum(ids.nbytes for ids in self._ids.values()) + self.newest.kept.nbytes
 
     def _drop(self, place: Place) -> None:
         """Drop a column, and with a table's last one the ids of its rows."""

@@ -107,7 +107,7 @@ def read_tables(records: Records) -> dict[int, Table]:
         number = keys.table_of_definition(key)
         if number is None:
             continue
-        schema = _decode_schema(number, bytes(payload))
+        schema = decode_schema(number, bytes(payload))
         state = records.get(Space.CATALOG, keys.counters(number))
         if state is None:
             raise CorruptionError(f"table {schema.name!r} has no counters")
@@ -142,7 +142,7 @@ def delete_table(writes: PendingWrites, table: int) -> None:
 
 
 @lru_cache(maxsize=1024)  # who follows other processes reads the same ones again and again
-def _decode_schema(number: int, payload: bytes) -> Schema:
+def decode_schema(number: int, payload: bytes) -> Schema:
     definition = unpack(payload, f"the definition of table {number}")
     try:
         columns = tuple(Column(place, name, Vector(**made)) for place, name, made in definition["columns"])

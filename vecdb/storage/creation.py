@@ -41,6 +41,21 @@ def create_database(path: str) -> None:
         raise StorageIOError(f"{path} could not be created: {error}") from error
 
 
+def give_new_name(draft: str, path: str) -> None:
+    """Make a whole, synced file appear under its final name, and nothing be overwritten: FileExistsError otherwise."""
+    try:
+        os.link(draft, path)
+        os.unlink(draft)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links; rename would overwrite a file that came in between.
+        if os.path.exists(path):
+            raise FileExistsError(path) from None
+        os.rename(draft, path)
+    sync_folder(os.path.dirname(os.path.abspath(path)))
+
+
 def _write_draft(draft: str) -> None:
     writes = PendingWrites.on_nothing()
     write_new(writes)

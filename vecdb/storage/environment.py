@@ -210,6 +210,13 @@ class Environment:
             else:
                 time.sleep(0.001)
 
+    def copy(self, transaction: lmdb.Transaction[memoryview], descriptor: int) -> None:
+        """Write what a transaction reads into an empty file, without free pages."""
+        try:
+            self._lmdb.copyfd(descriptor, compact=True, txn=transaction)
+        except lmdb.Error as error:
+            raise self._io_error(error) from error
+
     def _forget(self, reader: ReadTransaction) -> None:
         with self._lock:
             self._readers.discard(reader)

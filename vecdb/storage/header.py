@@ -91,6 +91,12 @@ def read_header(records: Records, path: str) -> Header:
     return result
 
 
+def new_incarnation(payload: bytes) -> bytes:
+    """The header's payload for a file that goes its own way from now on, as one that was restored does."""
+    header = unpack(payload, "the header")
+    return pack({**header, "incarnation": int.from_bytes(os.urandom(6), "big") + 1})
+
+
 def write_state(writes: PendingWrites, state: State) -> None:
     writes.put(Space.HEADER, keys.STATE, encode_state(state))
 

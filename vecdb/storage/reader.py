@@ -17,7 +17,7 @@ import lmdb
 from vecdb.errors import StaleHandleError
 from vecdb.storage.keys import Space
 from vecdb.storage.records import unseal
-from vecdb.storage.view import Records
+from vecdb.storage.view import Sealed
 
 if TYPE_CHECKING:
     from vecdb.storage.environment import Environment
@@ -34,7 +34,7 @@ class Hold:
     free_bytes: int
 
 
-class ReadTransaction(Records):
+class ReadTransaction(Sealed):
     """One version of the file, as LMDB sees it, for one thread at a time. Buffers are valid until it is closed.
 
     It begins within a call. A scan then *holds* it, while its caller does other things.
@@ -81,6 +81,27 @@ class ReadTransaction(Records):
                 found = cursor.next()
         except lmdb.Error as error:
             raise self._environment.read_error(error) from error
+
+    def sealed(self, space: Space, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
+        try:
+            cursor = self._lmdb().cursor(self._spaces[space])
+            found = cursor.set_range(prefix) if prefix else cursor.first()
+            while found:
+                key = bytes(cursor.key())
+                if not key.startswith(prefix):
+                    return
+                yield key, cursor.value()
+                self._lmdb()
+                found = cursor.next()
+        except lmdb.Error as error:
+            raise self._environment.read_error(error) from error
+
+    def count(self, space: Space) -> int:
+        return self.size_of(space)[0]
+
+    def copy_to(self, descriptor: int) -> None:
+        """Write what this transaction reads into an empty file, without free pages. Threads run on meanwhile."""
+        self._environment.copy(self._lmdb(), descriptor)
 
     def used_bytes(self) -> int:
         """The bytes of the pages that hold something, but for the list of free ones."""
@@ -199,6 +220,27 @@ class SharedReadTransaction(ReadTransaction):
             yield from part
             if len(part) < _SCANNED_AT_ONCE:
                 return
+
+    def sealed(self, space: Space, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
+        try:
+            cursor = self._lmdb().cursor(self._spaces[space])
+            found = cursor.set_range(prefix) if prefix else cursor.first()
+            while found:
+                key = bytes(cursor.key())
+                if not key.startswith(prefix):
+                    return
+                yield key, cursor.value()
+                self._lmdb()
+                found = cursor.next()
+        except lmdb.Error as error:
+            raise self._environment.read_error(error) from error
+
+    def count(self, space: Space) -> int:
+        return self.size_of(space)[0]
+
+    def copy_to(self, descriptor: int) -> None:
+        """Write what this transaction reads into an empty file, without free pages. Threads run on meanwhile."""
+        self._environment.copy(self._lmdb(), descriptor)
 
     def used_bytes(self) -> int:
         with self._turn:
