@@ -156,6 +156,31 @@ def test_memory_is_that_of_the_rows_that_are_there(path: Path, rng: np.random.Ge
         check_database(db)
 
 
+@pytest.mark.parametrize("rows", [500, 3000])
+def test_a_transaction_that_is_rolled_back_leaves_the_vectors_of_what_it_deleted(
+    path: Path, rng: np.random.Generator, rows: int
+) -> None:
+    """Though its own rows needed larger arrays, in which those are left out."""
+    vectors = rng.normal(size=(rows, DIM)).astype(np.float32)
+    with vecdb.connect(path) as db:
+        table = db.create_table("t", dim=DIM, metric="l2")
+        table.insert(range(rows), vectors)
+        with pytest.raises(ZeroDivisionError), db.transaction():
+            table.delete(range(rows))
+            table.vacuum()
+            table.insert(range(rows, 2 * rows + 1000), rng.normal(size=(rows + 1000, DIM)))
+            raise ZeroDivisionError
+        table.insert("more", vectors[0] + 9)
+        for row in range(0, rows, 50):
+            assert table.search(vectors[row], k=1, ef=200).ids == [row]
+        assert table.search_batch(vectors[:100], k=1, exact=True).ids.ravel().tolist() == list(range(100))
+        check_database(db)
+    with vecdb.connect(path) as db:
+        for row in db.table("t").scan(vectors=True, where="x IS NULL", limit=rows):
+            assert row.vector is not None
+            np.testing.assert_array_equal(row.vector, vectors[int(row.id)])
+
+
 def test_arrays_may_be_larger_than_memory_where_hardly_any_of_them_is_used() -> None:
     if sys.platform != "linux":
         pytest.skip("of Linux")

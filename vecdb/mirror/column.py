@@ -363,21 +363,19 @@ class ColumnMirror:
 
     def are_gone(self, numbers: Slots, per_block: int, *, by_links: bool = True) -> NDArray[np.bool_]:
         """Which blocks of so many slots have none of any use; without links, as far as live bits tell."""
-        slots = (numbers[:, None] * per_block + np.arange(per_block)).ravel()
-        inside = slots < self.slots
-        used = inside.copy()
-        used[inside] = are_live(self.live.arena, self.live.table, slots[inside])
-        if by_links and self.state.linked:
-            used[inside] |= _items(self.links, slots[inside], RECORD_HEAD) >= 0
-        gone: NDArray[np.bool_] = np.logical_not(used.reshape(-1, per_block).any(axis=1))
-        return gone
+        return _are_gone(self, numbers, per_block, by_links=by_links)
 
     def leave_out(self) -> Ranges:
-        """The slots that are not gone, in ranges of whole groups: the others take no memory in new flat arrays."""
-        groups = np.arange(_blocks(self.slots, USED_TOGETHER))
-        used = np.concatenate([[False], ~self.are_gone(groups, USED_TOGETHER), [False]])
+        """The slots that are not gone, in ranges of whole groups: the others take no memory in new flat arrays.
+
+        Those of the last version, as what a transaction made of them may be rolled back; then its own.
+        """
+        version = self.version
+        groups = np.arange(_blocks(version.slots, USED_TOGETHER))
+        used = np.concatenate([[False], ~_are_gone(version, groups, USED_TOGETHER), [False]])
         edges = np.flatnonzero(np.diff(used)) * USED_TOGETHER
-        ranges = [(first, min(stop, self.slots)) for first, stop in edges.reshape(-1, 2).tolist()]
+        ranges = [(first, min(stop, version.slots)) for first, stop in edges.reshape(-1, 2).tolist()]
+        ranges.append((version.slots, self.slots))
         self._left_out = self.slots - sum(stop - first for first, stop in ranges)
         return ranges
 
@@ -521,6 +519,19 @@ def _items(blocks: Blocks | BlocksView, nodes: Slots, item: int) -> NDArray[np.i
     place, within = np.divmod(nodes, blocks.arena.shape[1])
     items: NDArray[np.int32] = blocks.arena[blocks.table[place], within, item]
     return items
+
+
+def _are_gone(
+    column: ColumnMirror | ColumnVersion, numbers: Slots, per_block: int, *, by_links: bool = True
+) -> NDArray[np.bool_]:
+    slots = (numbers[:, None] * per_block + np.arange(per_block)).ravel()
+    inside = slots < column.slots
+    used = inside.copy()
+    used[inside] = are_live(column.live.arena, column.live.table, slots[inside])
+    if by_links and column.state.linked:
+        used[inside] |= _items(column.links, slots[inside], RECORD_HEAD) >= 0
+    gone: NDArray[np.bool_] = np.logical_not(used.reshape(-1, per_block).any(axis=1))
+    return gone
 
 
 def links_per_block(options: Vector) -> int:
