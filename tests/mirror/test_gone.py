@@ -91,6 +91,34 @@ def test_who_reads_an_older_version_still_has_what_was_there(path: Path, rng: np
         assert table.search(vectors[5], k=1).ids != [5]
 
 
+@pytest.mark.parametrize("rows", [10, ROWS])
+def test_what_was_deleted_in_a_transaction_that_needs_more_room_comes_back_with_it(
+    path: Path, rng: np.random.Generator, rows: int
+) -> None:
+    """Arrays that grow leave out what is gone, but not what a roll back, or one to a savepoint, brings back."""
+    vectors = rng.normal(size=(rows, DIM)).astype(np.float32)
+    with vecdb.connect(path) as db:
+        table = db.create_table("t", dim=DIM, metric="l2")
+        table.insert(range(rows), vectors)
+        with pytest.raises(ZeroDivisionError), db.transaction():
+            table.delete(range(rows))
+            table.vacuum()
+            table.insert(range(rows, 9 * rows), rng.normal(size=(8 * rows, DIM)))
+            raise ZeroDivisionError
+        with db.transaction():
+            table.insert("kept", vectors[0])
+            with pytest.raises(ZeroDivisionError), db.transaction():
+                table.delete("kept")
+                table.insert(range(rows, 40 * rows), rng.normal(size=(39 * rows, DIM)))
+                raise ZeroDivisionError
+        check_database(db)
+    with vecdb.connect(path) as db:
+        table = db.table("t")
+        found = [row.vector for row in table.get([*range(rows), "kept"], vectors=True) if row is not None]
+        np.testing.assert_array_equal(found, [*vectors, vectors[0]])
+        assert table.search(vectors[3], k=1, ef=200).distances[0] == 0
+
+
 def test_codes_made_anew_skip_what_is_gone(db: vecdb.Database, rng: np.random.Generator) -> None:
     table = db.create_table("t", dim=DIM, metric="l2")
     table.insert(range(ROWS), rng.normal(size=(ROWS, DIM)))

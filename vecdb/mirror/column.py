@@ -337,20 +337,17 @@ class ColumnMirror:
 
     def are_gone(self, numbers: Slots, per_block: int, *, by_links: bool = True) -> NDArray[np.bool_]:
         """Which blocks of so many slots have none of any use; without links, as far as live bits tell."""
-        slots = (numbers[:, None] * per_block + np.arange(per_block)).ravel()
-        inside = slots < self.slots
-        used = inside.copy()
-        used[inside] = are_live(self.live.arena, self.live.table, slots[inside])
-        if by_links and self.state.linked:
-            used[inside] |= _items(self.links, slots[inside], RECORD_HEAD) >= 0
-        gone: NDArray[np.bool_] = np.logical_not(used.reshape(-1, per_block).any(axis=1))
-        return gone
+        return _are_gone(self.present(), numbers, per_block, by_links=by_links)
 
     def _used(self) -> Ranges:
-        """The slots that are not gone, in ranges of whole groups."""
+        """The slots that may be of use, in ranges of whole groups: those that are not gone in the version before, to
+        which a roll back leads, and all that came since."""
+        before = self.version
         groups = np.arange(_blocks(self.slots, _USED_TOGETHER))
-        used = np.concatenate([[False], ~self.are_gone(groups, _USED_TOGETHER), [False]])
-        edges = np.flatnonzero(np.diff(used)) * _USED_TOGETHER
+        new = (groups + 1) * _USED_TOGETHER > before.slots
+        used = new.copy()
+        used[~new] = ~_are_gone(before, groups[~new], _USED_TOGETHER)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], used, [False]]))) * _USED_TOGETHER
         return [(first, min(stop, self.slots)) for first, stop in edges.reshape(-1, 2).tolist()]
 
     def _entry_slot(self) -> int:
@@ -471,9 +468,21 @@ class ColumnMirror:
         self.state = replace(self.state, linked=True, upper=linker.entries, entry_layer=layer, entry_node=node)
 
 
-def _items(blocks: Blocks, nodes: Slots, item: int) -> NDArray[np.int32]:
+def _are_gone(version: ColumnVersion, numbers: Slots, per_block: int, *, by_links: bool = True) -> NDArray[np.bool_]:
+    slots = (numbers[:, None] * per_block + np.arange(per_block)).ravel()
+    inside = slots < version.slots
+    used = inside.copy()
+    used[inside] = are_live(version.live.arena, version.live.table, slots[inside])
+    if by_links and version.state.linked:
+        used[inside] |= _items(version.links, slots[inside], RECORD_HEAD) >= 0
+    gone: NDArray[np.bool_] = np.logical_not(used.reshape(-1, per_block).any(axis=1))
+    return gone
+
+
+def _items(blocks: Blocks | BlocksView, nodes: Slots, item: int) -> NDArray[np.int32]:
     """An item of nodes' records."""
-    items: NDArray[np.int32] = blocks.arena[blocks.table[nodes // blocks.per_block], nodes % blocks.per_block, item]
+    place, within = np.divmod(nodes, blocks.arena.shape[1])
+    items: NDArray[np.int32] = blocks.arena[blocks.table[place], within, item]
     return items
 
 
