@@ -363,19 +363,18 @@ class ColumnMirror:
 
     def are_gone(self, numbers: Slots, per_block: int, *, by_links: bool = True) -> NDArray[np.bool_]:
         """Which blocks of so many slots have none of any use; without links, as far as live bits tell."""
-        return _are_gone(self, numbers, per_block, by_links=by_links)
+        return _are_gone(self.present(), numbers, per_block, by_links=by_links)
 
     def leave_out(self) -> Ranges:
-        """The slots that are not gone, in ranges of whole groups: the others take no memory in new flat arrays.
-
-        Those of the last version, as what a transaction made of them may be rolled back; then its own.
-        """
-        version = self.version
-        groups = np.arange(_blocks(version.slots, USED_TOGETHER))
-        used = np.concatenate([[False], ~_are_gone(version, groups, USED_TOGETHER), [False]])
-        edges = np.flatnonzero(np.diff(used)) * USED_TOGETHER
-        ranges = [(first, min(stop, version.slots)) for first, stop in edges.reshape(-1, 2).tolist()]
-        ranges.append((version.slots, self.slots))
+        """The slots that may be of use, in ranges of whole groups: those that are not gone in the version before, to
+        which a roll back leads, and all that came since. The others take no memory in new flat arrays."""
+        before = self.version
+        groups = np.arange(_blocks(self.slots, USED_TOGETHER))
+        new = (groups + 1) * USED_TOGETHER > before.slots
+        used = new.copy()
+        used[~new] = ~_are_gone(before, groups[~new], USED_TOGETHER)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], used, [False]]))) * USED_TOGETHER
+        ranges = [(first, min(stop, self.slots)) for first, stop in edges.reshape(-1, 2).tolist()]
         self._left_out = self.slots - sum(stop - first for first, stop in ranges)
         return ranges
 
@@ -514,24 +513,22 @@ class ColumnMirror:
         self.state = replace(self.state, linked=True, upper=linker.entries, entry_layer=layer, entry_node=node)
 
 
+def _are_gone(version: ColumnVersion, numbers: Slots, per_block: int, *, by_links: bool = True) -> NDArray[np.bool_]:
+    slots = (numbers[:, None] * per_block + np.arange(per_block)).ravel()
+    inside = slots < version.slots
+    used = inside.copy()
+    used[inside] = are_live(version.live.arena, version.live.table, slots[inside])
+    if by_links and version.state.linked:
+        used[inside] |= _items(version.links, slots[inside], RECORD_HEAD) >= 0
+    gone: NDArray[np.bool_] = np.logical_not(used.reshape(-1, per_block).any(axis=1))
+    return gone
+
+
 def _items(blocks: Blocks | BlocksView, nodes: Slots, item: int) -> NDArray[np.int32]:
     """An item of nodes' records."""
     place, within = np.divmod(nodes, blocks.arena.shape[1])
     items: NDArray[np.int32] = blocks.arena[blocks.table[place], within, item]
     return items
-
-
-def _are_gone(
-    column: ColumnMirror | ColumnVersion, numbers: Slots, per_block: int, *, by_links: bool = True
-) -> NDArray[np.bool_]:
-    slots = (numbers[:, None] * per_block + np.arange(per_block)).ravel()
-    inside = slots < column.slots
-    used = inside.copy()
-    used[inside] = are_live(column.live.arena, column.live.table, slots[inside])
-    if by_links and column.state.linked:
-        used[inside] |= _items(column.links, slots[inside], RECORD_HEAD) >= 0
-    gone: NDArray[np.bool_] = np.logical_not(used.reshape(-1, per_block).any(axis=1))
-    return gone
 
 
 def links_per_block(options: Vector) -> int:
