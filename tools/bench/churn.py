@@ -317,6 +317,7 @@ def _measure_bulk(dataset: Dataset, half: int, file: Path) -> Bulk | None:
     with vecdb.connect(file, create=False) as db:
         table = db.table(TABLE)
         table.search(dataset.queries[0])
+        table.count(where="words < 0")  # the parser is loaded
         with db.transaction():
             table.insert(dataset.ids[half], dataset.vectors[half], dataset.fields[half])  # the vectors are in memory
             start = time.perf_counter()
