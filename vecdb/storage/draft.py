@@ -12,7 +12,7 @@ from typing import Final
 import lmdb
 
 from vecdb.errors import DatabaseError, InternalError, StorageFullError, StorageIOError
-from vecdb.storage.environment import NO_SPACE, sync_folder
+from vecdb.storage.environment import NO_SPACE, SHORT_WRITE, sync_folder
 from vecdb.storage.keys import Space
 from vecdb.storage.records import seal
 from vecdb.storage.view import Changes
@@ -79,8 +79,17 @@ class Draft:
         with suppress(FileNotFoundError):
             os.unlink(self.path)
 
+    def _is_cut_off(self) -> bool:
+        """Whether nothing more can be written at its end."""
+        try:
+            with open(self.path, "ab", buffering=0) as file:
+                return file.write(_ZEROS) < len(_ZEROS)
+        except OSError as error:
+            return error.errno in NO_SPACE
+
     def _error(self, error: lmdb.Error) -> DatabaseError:
-        if getattr(error, "code", 0) in NO_SPACE or isinstance(error, lmdb.MapFullError):
+        code = getattr(error, "code", 0)
+        if code in NO_SPACE or isinstance(error, lmdb.MapFullError) or (code == SHORT_WRITE and self._is_cut_off()):
             return StorageFullError(f"{self._name}: no space left on the disk for a packed copy; nothing was changed")
         return StorageIOError(f"{self._name}: a packed copy could not be written: {error}; nothing was changed")
 

@@ -41,7 +41,7 @@ Reader = TypeVar("Reader", bound=ReadTransaction)
 NO_SPACE: Final = frozenset(
     number for name in ("EFBIG", "ENOSPC", "EDQUOT") if (number := getattr(errno, name, None)) is not None
 )
-_SHORT_WRITE: Final = errno.EIO  # LMDB reports a short write, as of a full disk, as a plain I/O error
+SHORT_WRITE: Final = errno.EIO  # LMDB reports a short write, as of a full disk, as a plain I/O error
 _MOST_SPACES: Final = 32
 _REAP_SECONDS: Final = 1.0  # between two looks, at commits, for readers that died
 _WATCH_SECONDS: Final = 1.0  # between two looks at readers that are held
@@ -448,7 +448,7 @@ class Environment:
 
     def _io_error(self, error: lmdb.Error) -> DatabaseError:
         code = _code(error)
-        if code in NO_SPACE or (code == _SHORT_WRITE and self._disk_is_full()):
+        if code in NO_SPACE or (code == SHORT_WRITE and self._disk_is_full()):
             return StorageFullError(f"{self.path}: no space left on the disk; the transaction was rolled back")
         if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
             return self.read_error(error)
