@@ -210,6 +210,8 @@ class Database:
         With `secure`, `compact` follows, and every byte that the file had before is overwritten: what was deleted or
         replaced is nowhere in it any more. What the system, the disk or a backup keep elsewhere is out of reach.
         """
+        if secure:
+            self._check_replaceable()
         repaired = sum(self.table(name).vacuum(progress=progress) for name in self.tables())
         if secure:
             self._compact(progress, secure=True)
@@ -227,12 +229,15 @@ class Database:
         self._compact(progress, secure=False)
         return before - os.path.getsize(self.path)
 
-    def _compact(self, progress: Progress, *, secure: bool) -> None:
+    def _check_replaceable(self) -> None:
         self._check_open()
         if self.readonly:
             raise ReadOnlyError(f"{self.path} was opened with readonly=True")
         if self._transactions.writer is not None:
             raise TransactionError("a file can't be replaced in a transaction; end it first")
+
+    def _compact(self, progress: Progress, *, secure: bool) -> None:
+        self._check_replaceable()
         for _ in range(_MOST_VACUUMS):
             for name in self.tables():
                 self.table(name).vacuum()

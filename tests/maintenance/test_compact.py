@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +149,20 @@ def test_it_is_refused_while_another_process_has_the_file(path: Path, rng: np.ra
 def test_where_it_can_not_be(path: Path, rng: np.random.Generator) -> None:
     with vecdb.connect(path, timeout=0.2) as db:
         churned(db, rng)
-        with pytest.raises(vecdb.TransactionError), db.transaction():
-            db.compact()
+        for replace in (db.compact, partial(db.vacuum, secure=True)):
+            with pytest.raises(vecdb.TransactionError), db.transaction():
+                replace()
+        assert db.table("t").stats().waiting > 0  # it was refused before it did anything
         scan, short = db.table("t").scan(), db.table("t").scan(limit=5)
         next(scan), next(short)
         db.compact()
         assert len(list(short)) == 4  # it had read all
         with pytest.raises(vecdb.StaleHandleError, match="packed copy"):
             list(scan)
-    with vecdb.connect(path, readonly=True) as db, pytest.raises(vecdb.ReadOnlyError):
-        db.compact()
+    with vecdb.connect(path, readonly=True) as db:
+        for replace in (db.compact, partial(db.vacuum, secure=True)):
+            with pytest.raises(vecdb.ReadOnlyError):
+                replace()
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(path: Path, rng: np.random.Generator) -> None:

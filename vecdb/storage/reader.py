@@ -68,7 +68,13 @@ class ReadTransaction(Sealed):
             raise self._environment.read_error(error) from error
 
     def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
-        first = max(prefix, start)
+        for key, value in self._stored(space, prefix, max(prefix, start)):
+            yield key, unseal(space, key, value)
+
+    def sealed(self, space: Space, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
+        return self._stored(space, prefix, prefix)
+
+    def _stored(self, space: Space, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, memoryview]]:
         try:
             cursor = self._lmdb().cursor(self._spaces[space])
             found = cursor.set_range(first) if first else cursor.first()
@@ -76,22 +82,8 @@ class ReadTransaction(Sealed):
                 key = bytes(cursor.key())
                 if not key.startswith(prefix):
                     return
-                yield key, unseal(space, key, cursor.value())
-                self._lmdb()  # it may have been cut off meanwhile
-                found = cursor.next()
-        except lmdb.Error as error:
-            raise self._environment.read_error(error) from error
-
-    def sealed(self, space: Space, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
-        try:
-            cursor = self._lmdb().cursor(self._spaces[space])
-            found = cursor.set_range(prefix) if prefix else cursor.first()
-            while found:
-                key = bytes(cursor.key())
-                if not key.startswith(prefix):
-                    return
                 yield key, cursor.value()
-                self._lmdb()
+                self._lmdb()  # it may have been cut off meanwhile
                 found = cursor.next()
         except lmdb.Error as error:
             raise self._environment.read_error(error) from error
@@ -220,27 +212,6 @@ class SharedReadTransaction(ReadTransaction):
             yield from part
             if len(part) < _SCANNED_AT_ONCE:
                 return
-
-    def sealed(self, space: Space, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
-        try:
-            cursor = self._lmdb().cursor(self._spaces[space])
-            found = cursor.set_range(prefix) if prefix else cursor.first()
-            while found:
-                key = bytes(cursor.key())
-                if not key.startswith(prefix):
-                    return
-                yield key, cursor.value()
-                self._lmdb()
-                found = cursor.next()
-        except lmdb.Error as error:
-            raise self._environment.read_error(error) from error
-
-    def count(self, space: Space) -> int:
-        return self.size_of(space)[0]
-
-    def copy_to(self, descriptor: int) -> None:
-        """Write what this transaction reads into an empty file, without free pages. Threads run on meanwhile."""
-        self._environment.copy(self._lmdb(), descriptor)
 
     def used_bytes(self) -> int:
         with self._turn:
