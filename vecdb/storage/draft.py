@@ -79,14 +79,6 @@ class Draft:
         with suppress(FileNotFoundError):
             os.unlink(self.path)
 
-    def _is_cut_off(self) -> bool:
-        """Whether nothing more can be written at its end."""
-        try:
-            with open(self.path, "ab", buffering=0) as file:
-                return file.write(_ZEROS) < len(_ZEROS)
-        except OSError as error:
-            return error.errno in NO_SPACE
-
     def _error(self, error: lmdb.Error) -> DatabaseError:
         code = getattr(error, "code", 0)
         if code in NO_SPACE or isinstance(error, lmdb.MapFullError) or (code == SHORT_WRITE and self._is_cut_off()):
