@@ -258,10 +258,14 @@ class TableView:
             schema = self._resolve(view).schema
             return [schema.field_names[position] for position in schema.indexes]
 
-    def stats(self) -> TableStats:
-        """What the table holds: counters, that cost nothing to read."""
+    def stats(self, *, reachability: bool = False) -> TableStats:
+        """What the table holds: counters, that cost nothing to read.
+
+        With `reachability`, its graphs are walked whole, to count the rows that searches can come to: some 30 ms for
+        60,000 rows.
+        """
         with self._source._view() as view:
-            return table_stats(self._resolve(view))
+            return table_stats(self._resolve(view), view if reachability else None)
 
     def __repr__(self) -> str:
         return f"<vecdb.{type(self).__name__} {self.name!r} of {self._source.path!r}>"

@@ -213,6 +213,45 @@ while True:
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name, path.name + "-lock"]
 
 
+@pytest.mark.parametrize("secure", [False, True])
+def test_killed_at_each_step_of_the_replacement_the_file_is_whole(
+    path: Path, rng: np.random.Generator, secure: bool
+) -> None:
+    """Before each call that changes a name or waits for the disk; the last process is not killed."""
+    script = f"""
+import os, signal, sys, vecdb
+left = int(sys.argv[2])
+def counted(function):
+    def call(*arguments, **named):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **named)
+    return call
+db = vecdb.connect(sys.argv[1])
+for name in ("replace", "link", "unlink", "fsync", "listdir", "close"):
+    setattr(os, name, counted(getattr(os, name)))
+db.vacuum(secure=True) if {secure} else db.compact()
+"""
+    with vecdb.connect(path) as db:
+        churned(db, rng, 600)
+        expected = contents(db)
+    kills = 0
+    while True:
+        command = [sys.executable, "-c", script, str(path), str(kills)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        with vecdb.connect(path) as db:
+            assert contents(db) == expected
+            check_database(db)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        kills += 1
+    assert kills >= (7 if secure else 4)
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name, path.name + "-lock"]
+
+
 def test_nothing_that_was_deleted_is_left_in_the_file(path: Path, rng: np.random.Generator) -> None:
     with vecdb.connect(path) as db:
         table = db.create_table("t", dim=DIM, metric="l2", fields={"secret": str}, indexes=["secret"])

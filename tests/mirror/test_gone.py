@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +15,7 @@ import vecdb
 from tests.oracles.brute_force import nearest, recall
 from tests.oracles.invariants import check_database
 from vecdb.mirror.blocks import BLANK
+from vecdb.mirror.vectors import flat
 from vecdb.mirror.versions import Mirror
 from vecdb.storage.keys import Space
 
@@ -63,6 +67,102 @@ def test_a_sliding_window_keeps_its_size(
         assert table.search_batch(queries, exact=True).ids.tolist() == right
         table.insert("more", vectors[0])
         assert table.search(vectors[0], k=1).ids == ["more"]
+
+
+@pytest.mark.parametrize("quantization", ["u8", "none"])
+def test_vectors_of_the_deleted_leave_at_once_where_codes_conduct(
+    path: Path, rng: np.random.Generator, quantization: Literal["u8", "none"]
+) -> None:
+    """Also a quantizer that is trained anew by a process that never saw them leaves a graph that serves."""
+    vectors = rng.normal(size=(3 * ROWS, DIM)).astype(np.float32)
+    vectors[ROWS:] *= 3
+    with vecdb.connect(path) as db:
+        table = db.create_table("t", dim=DIM, metric="l2", quantization=quantization)
+        table.insert(range(ROWS), vectors[:ROWS])
+        spaces = (Space.VECTORS, Space.LINKS)
+        before = {space: count(db, space) for space in spaces}
+        table.delete(range(ROWS // 2))
+        after = {space: count(db, space) for space in spaces}
+        assert after[Space.LINKS] == before[Space.LINKS], "the dead conduct"
+        coded = quantization == "u8"
+        assert after[Space.VECTORS] <= (0.6 if coded else 1) * before[Space.VECTORS]
+        assert coded or after == before
+        check_database(db)
+    with vecdb.connect(path) as db:
+        table = db.table("t")
+        queries = vectors[ROWS // 2 : ROWS : 50]
+        exact = table.search_batch(queries, exact=True).ids.tolist()
+        assert recall(table.search_batch(queries, ef=150).ids.tolist(), exact) > 0.98
+        table.insert(range(ROWS, ROWS + 300), vectors[ROWS : ROWS + 300])
+        with db._view() as view:
+            state = view.find_table("t").state.columns[1]
+        assert state.waiting > 500
+        assert state.trainings == (2 if coded else 1)
+        exact = table.search_batch(queries, exact=True).ids.tolist()
+        assert recall(table.search_batch(queries, ef=150).ids.tolist(), exact) > 0.98
+        check_database(db)
+
+
+def test_columns_of_fields_go_with_their_last_rows(path: Path) -> None:
+    """A window of rows slides over them; whoever filters finds what is there, in every form of a field."""
+    fields = {"n": int, "name": str, "at": datetime}
+    start = datetime(2024, 1, 1)
+
+    def row(number: int) -> dict[str, object]:
+        return {"n": number, "name": f"name {number}", "at": start + timedelta(hours=number)}
+
+    with vecdb.connect(path) as db:
+        table = db.create_table("t", fields=fields)
+        table.insert(range(ROWS), None, [row(number) for number in range(ROWS)])
+        blocks = count(db, Space.COLUMNS)
+        for first in range(0, 3 * ROWS, PART):
+            table.insert(range(first + ROWS, first + ROWS + PART), None, [row(first + ROWS + i) for i in range(PART)])
+            table.delete(where=f"n < {first + PART}")
+            assert count(db, Space.COLUMNS) <= blocks + 2 * len(fields)
+        for where in ("n >= 0", "n != 7", "NOT name LIKE 'x%'", "at > '2024-01-01'", "n IS NOT NULL"):
+            assert table.count(where=where) == ROWS
+        table.add_field("more", int)
+        table.update(4 * ROWS - 1, fields={"more": 5, "name": "new"})
+        assert [row.id for row in table.scan(where="more = 5 AND name = 'new'")] == [4 * ROWS - 1]
+        check_database(db)
+        # One at a time: blocks that are filled when all their rows are gone already.
+        for number in range(4 * ROWS, 4 * ROWS + 1200):
+            table.insert(number, None, row(number))
+            table.delete(number)
+        check_database(db)
+    with vecdb.connect(path) as db:
+        assert db.table("t").count(where="n >= 0") == ROWS
+
+
+def test_memory_is_that_of_the_rows_that_are_there(path: Path, rng: np.random.Generator) -> None:
+    """However many came and went; so a column that fits is still kept in memory, in this process and in the next."""
+    rows, dim = 1200, 256
+    with vecdb.connect(path) as db:
+        table = db.create_table("t", dim=dim, metric="l2")
+        table.insert(range(rows), rng.normal(size=(rows, dim)))
+        mirror = next(iter(db._mirror.columns.values()))
+        first = mirror.nbytes
+        for start in range(0, 20 * rows, rows // 2):
+            table.delete(range(start, start + rows // 2))
+            table.insert(range(start + rows, start + rows + rows // 2), rng.normal(size=(rows // 2, dim)))
+            assert mirror.nbytes < 5 * first
+        assert mirror.vectors is not None
+        assert len(mirror.vectors.array) <= mirror.slots + 5 * rows, "what is gone would stay in memory for long"
+        table.vacuum()
+    with vecdb.connect(path, memory=4 * first) as db:
+        hits = db.table("t").search(rng.normal(size=dim))
+        assert hits.plan.strategy == "graph"
+        assert next(iter(db._mirror.columns.values())).nbytes < 4 * first
+        check_database(db)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not count, or do not allow")
+def test_arrays_may_be_larger_than_memory_where_hardly_any_of_them_is_used() -> None:
+    array = flat((1 << 31, 512), np.uint8)
+    assert array.nbytes > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    array[-1] = 7
+    assert (int(array[0, 0]), int(array[-1, -1])) == (0, 7)
+    assert array.ctypes.data % 64 == 0
 
 
 def test_who_reads_an_older_version_still_has_what_was_there(path: Path, rng: np.random.Generator) -> None:

@@ -77,23 +77,25 @@ def _check_memory(view: View, table: Table, version: ColumnVersion) -> None:
 
 
 def _check_stored(view: View, table: Table, version: ColumnVersion) -> None:
-    """Blocks are stored where they have a slot that is live or has links, and the last one."""
+    """Blocks are stored where they have a slot that is live or, but for vectors, has links; and the last one."""
     options, linked = version.column.options, version.state.linked
     used = np.zeros(version.slots, np.bool_)
     used[version.live_slots] = True
+    live, coded = used, linked and options.quantization == "u8"
     if linked:
-        used |= version.links.gather().reshape(-1, 2 + options.capacity)[: version.slots, 2] >= 0
+        used = used | version.links.gather().reshape(-1, 2 + options.capacity)[: version.slots, 2] >= 0
     sizes = {Space.VECTORS: vectors_per_block(version.column)}
     if linked:
         sizes[Space.LINKS] = links_per_block(options)
-    if linked and options.quantization == "u8":
+    if coded:
         sizes[Space.CODES] = codes_per_block(version.column)
     for space, size in sizes.items():
         prefix = struct.pack(">IH", table.schema.table, version.column.number)
         numbers = {int.from_bytes(key[6:], "big") for key, _ in view.records.scan(space, prefix)} - {keys.QUANTIZER}
         blocks = -(-version.slots // size)
         assert numbers <= set(range(blocks))
-        needed = {number for number in range(blocks) if used[number * size : (number + 1) * size].any()}
+        wanted = live if space is Space.VECTORS and coded else used  # dead rows conduct by their codes
+        needed = {number for number in range(blocks) if wanted[number * size : (number + 1) * size].any()}
         assert needed <= numbers, f"blocks of {space} are missing"
         spare = numbers - needed - {blocks - 1}
         assert len(spare) <= 0.05 * blocks + 2, f"{len(spare)} blocks of {space} are of no use"
@@ -133,6 +135,9 @@ def _check_columns(view: View, table: Table, rows: dict[int, RowRecord]) -> None
             continue
         stop = table.state.slots // columns.STEP * columns.STEP
         for number in range(-(-stop // columns.BLOCK)):
+            inside = range(number * columns.BLOCK, (number + 1) * columns.BLOCK)
+            if inside.stop <= stop and rows.keys().isdisjoint(inside):
+                continue
             blocks.remove(struct.pack(">IHI", table.schema.table, position, number))
             block = columns.read_block(view.records, table.schema.table, position, field.type, number)
             if block is None:

@@ -267,4 +267,6 @@ class Blocks:
 
     @property
     def nbytes(self) -> int:
-        return self.arena.nbytes + self.table.nbytes + self.epochs.nbytes + self.free.nbytes
+        """Without the free places: most were never filled, and so take no memory."""
+        filled = int(self.arena[0].nbytes) * (len(self.arena) - self.free_places)
+        return filled + self.table.nbytes + self.epochs.nbytes + self.free.nbytes

@@ -55,8 +55,8 @@ def write_links(writes: PendingWrites, table: int, mirror: ColumnMirror, version
     block = np.empty((), _block(*blocks.arena.shape[1:]))
     block["version"] = version
     payloads: dict[bytes, bytes | None] = {}
-    stored = mirror.are_stored(written, blocks.per_block)
-    gone = np.union1d(mirror.gone_blocks(blocks.per_block), written[~stored])
+    stored = mirror.are_stored(Space.LINKS, written, blocks.per_block)
+    gone = np.union1d(mirror.gone_blocks(Space.LINKS, blocks.per_block), written[~stored])
     gone = gone[~blocks.is_cleared(gone)]
     blocks.clear(gone)
     for number in gone.tolist():
@@ -121,9 +121,10 @@ def find_missing(
     records: Records, where: Place, space: Space, mirror: ColumnMirror, numbers: NDArray[np.int64], per_block: int
 ) -> NDArray[np.int64]:
     """Blocks of so many slots that the file does not have, as none of their slots is of use."""
-    if mirror.state.live + mirror.state.waiting == mirror.slots:
+    conducts = mirror.conducts(space)
+    if mirror.state.live + conducts * mirror.state.waiting == mirror.slots:
         return numbers[:0]
-    gone = numbers[mirror.are_gone(numbers, per_block, by_links=space is not Space.LINKS)].tolist()
+    gone = numbers[mirror.are_gone(numbers, per_block, by_links=conducts and space is not Space.LINKS)].tolist()
     return np.array([number for number in gone if records.get(space, where.key(number)) is None], np.int64)
 
 

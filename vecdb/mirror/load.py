@@ -16,6 +16,7 @@ from vecdb.mirror.blocks import BlocksView
 from vecdb.mirror.column import (
     LIVE_SLOTS,
     RECORD_HEAD,
+    USED_TOGETHER,
     Codes,
     ColumnMirror,
     ColumnVersion,
@@ -56,11 +57,21 @@ def load_column(
     absent[find_missing(records, where, Space.VECTORS, mirror, np.arange(len(absent)), per_block)] = False
     _read_vectors(records, mirror, where, len(absent) * per_block, slots)
     _read_codes(records, mirror, where, 0, slots)
+    mirror.leave_out()
     return mirror
 
 
+def used_slots(records: Records, schema: Schema, column: Column, state: ColumnState, slots: int) -> int:
+    """About how many slots of a column take memory: all in whose neighbourhood one is live, and those that wait."""
+    where, used = Place(schema, column), state.waiting
+    for number in range(-(-slots // LIVE_SLOTS)):
+        payload = read_payload(records, where, Space.LIVE, number, LIVE_BYTES)
+        used += USED_TOGETHER * int(np.frombuffer(payload, np.uint8).reshape(-1, USED_TOGETHER // 8).any(axis=1).sum())
+    return min(used, slots)
+
+
 def memory_of(column: Column, state: ColumnState, slots: int, *, vectors: bool) -> int:
-    """About how many bytes a column takes in memory."""
+    """About how many bytes a column takes in memory, of which so many slots are used."""
     options = column.options
     graph = 0
     if state.linked:
@@ -237,7 +248,7 @@ def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror, versio
         )
     per_block = vectors_per_block(column)
     _delete_gone(writes, Space.VECTORS, table, mirror, per_block)
-    for number, slots in _blocks_of(mirror, mirror.published_slots, per_block):
+    for number, slots in _blocks_of(mirror, Space.VECTORS, mirror.published_slots, per_block):
         vectors = np.zeros((per_block, column.options.dim), vector_dtype(column))
         vectors[: slots.stop - slots.start] = mirror.array[slots]
         writes.put(Space.VECTORS, keys.block(table, column.number, number), vectors.tobytes())
@@ -251,23 +262,23 @@ def _write_codes(writes: PendingWrites, table: int, mirror: ColumnMirror, codes:
         writes.put(Space.CODES, keys.block(table, column.number, keys.QUANTIZER), _training(quantizer))
     per_block = codes_per_block(column)
     _delete_gone(writes, Space.CODES, table, mirror, per_block)
-    for number, slots in _blocks_of(mirror, mirror.published_codes, per_block):
+    for number, slots in _blocks_of(mirror, Space.CODES, mirror.published_codes, per_block):
         block = np.zeros(per_block, _code_record(column))
         block["weight"][: slots.stop - slots.start] = codes.weights[slots]
         block["codes"][: slots.stop - slots.start] = codes.codes[slots, : column.options.dim]
         writes.put(Space.CODES, keys.block(table, column.number, number), block.tobytes())
 
 
-def _blocks_of(mirror: ColumnMirror, first: int, per_block: int) -> Iterator[tuple[int, slice]]:
+def _blocks_of(mirror: ColumnMirror, space: Space, first: int, per_block: int) -> Iterator[tuple[int, slice]]:
     """The blocks to be stored of the slots from `first` on: numbers, and the slots of each that there are."""
     numbers = np.arange(first // per_block, -(-mirror.slots // per_block))
-    for number in numbers[mirror.are_stored(numbers, per_block)].tolist():
+    for number in numbers[mirror.are_stored(space, numbers, per_block)].tolist():
         yield number, slice(number * per_block, min((number + 1) * per_block, mirror.slots))
 
 
 def _delete_gone(writes: PendingWrites, space: Space, table: int, mirror: ColumnMirror, per_block: int) -> None:
     """Delete blocks that have no slot of use any more."""
-    for number in mirror.gone_blocks(per_block).tolist():
+    for number in mirror.gone_blocks(space, per_block).tolist():
         if number * per_block < mirror.published_slots:
             writes.delete(space, keys.block(table, mirror.column.number, number))
 

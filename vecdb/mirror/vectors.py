@@ -7,6 +7,10 @@ as soon as its codes and links are in memory, and its vectors follow, some with 
 from __future__ import annotations
 
 import math
+import mmap
+import platform
+import sys
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -16,6 +20,9 @@ Float32 = NDArray[np.float32]
 Ranges: TypeAlias = list[tuple[int, int]]  # of slots, each from the first to before the second
 
 _CACHE_LINE: Final = 64
+_SPARSE_FROM: Final = 1 << 30  # bytes
+# Linux' flag, of its processors that matter; Python has no name for it.
+_NO_RESERVE: Final = 0x4000 if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64") else 0
 
 
 class Vectors:
@@ -61,6 +68,20 @@ def flat(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
     NumPy asks for huge pages for large arrays by itself.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.zeros(size + _CACHE_LINE, np.uint8)
+    memory = np.zeros(size + _CACHE_LINE, np.uint8) if size < _SPARSE_FROM else _sparse(size + _CACHE_LINE)
     start = -memory.ctypes.data % _CACHE_LINE
     return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def _sparse(size: int) -> NDArray[np.uint8]:
+    """Zeros that may be more than the machine's memory, as most of them are never touched: where rows came and went for
+    long, what is left of them is a small part of all slots. Linux refuses that where it is not told so."""
+    if not _NO_RESERVE:
+        return np.zeros(size, np.uint8)
+    try:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
+    except OSError as error:
+        raise MemoryError(f"no address space for {size} bytes") from error
+    with suppress(OSError, AttributeError):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8)

@@ -25,6 +25,7 @@ from vecdb.mirror.load import (
     memory_of,
     read_vector,
     stored_column,
+    used_slots,
 )
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, Table, read_tables
@@ -411,8 +412,9 @@ class Mirror:
                 return version.columns[place]
             state, slots = table.state.columns[column.number], table.state.slots
             has_codes = state.linked and column.options.quantization != "none"
+            used = used_slots(reader, table.schema, column, state, slots)
             for vectors in (True, False) if has_codes else (True,):
-                if self._make_room(memory_of(column, state, slots, vectors=vectors)):
+                if self._make_room(memory_of(column, state, used, vectors=vectors)):
                     return self._load(reader, version, table, column, vectors=vectors).version
             return stored_column(reader, table.schema, column, state, slots)
 

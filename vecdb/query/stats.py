@@ -8,6 +8,7 @@ from typing import Final
 
 from vecdb.mirror.column import links_per_block
 from vecdb.mirror.load import codes_per_block, vectors_per_block
+from vecdb.mirror.versions import View
 from vecdb.storage.catalog import Table
 from vecdb.storage.keys import Space
 from vecdb.storage.reader import ReadTransaction
@@ -18,11 +19,13 @@ _SLOT_BLOCKS: Final = (Space.VECTORS, Space.CODES, Space.LINKS)
 @dataclass(frozen=True)
 class ColumnStats:
     """A vector column. `waiting` are deleted rows that its graph still links: searches pass through them until they are
-    repaired, which `vacuum` would do."""
+    repaired, which `vacuum` would do. `reachable`, of its rows, can be come to from the graph's entry point on the base
+    layer: all of them, unless the file is damaged; None where it was not asked for, or there is no graph in memory."""
 
     rows: int
     graph: bool
     waiting: int
+    reachable: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class DatabaseStats:
     """A database. `free_bytes` of the file hold nothing; later writes use them again, but for those that readers keep.
     `compact` would win about `compact_bytes`: these, and what deleted rows leave of blocks that others are in.
 
-    `other_processes`: how many commits the oldest reader of each other process is behind, by process id.
+    `other_processes`: about how many commits the oldest reader of each other process is behind, by process id.
     """
 
     version: int
@@ -94,8 +97,11 @@ def spare_bytes(records: ReadTransaction, tables: Iterable[Table]) -> int:
     return spare
 
 
-def table_stats(table: Table) -> TableStats:
-    """The counters of a table."""
-    states = {column.name: table.state.columns[column.number] for column in table.schema.columns}
-    columns = {name: ColumnStats(state.live, state.linked, state.waiting) for name, state in states.items()}
+def table_stats(table: Table, view: View | None = None) -> TableStats:
+    """The counters of a table, and with a view what its graphs can reach."""
+    columns = {}
+    for column in table.schema.columns:
+        state = table.state.columns[column.number]
+        reachable = None if view is None or not state.linked else view.column(table, column).count_reachable()
+        columns[column.name] = ColumnStats(state.live, state.linked, state.waiting, reachable)
     return TableStats(table.state.rows, table.state.slots, columns)

@@ -79,6 +79,12 @@ class Draft:
         with suppress(FileNotFoundError):
             os.unlink(self.path)
 
+    def _error(self, error: lmdb.Error) -> DatabaseError:
+        code = getattr(error, "code", 0)
+        if code in NO_SPACE or isinstance(error, lmdb.MapFullError) or (code == SHORT_WRITE and self._is_cut_off()):
+            return StorageFullError(f"{self._name}: no space left on the disk for a packed copy; nothing was changed")
+        return StorageIOError(f"{self._name}: a packed copy could not be written: {error}; nothing was changed")
+
     def _is_cut_off(self) -> bool:
         """Whether nothing more can be written at its end."""
         try:
@@ -86,12 +92,6 @@ class Draft:
                 return file.write(_ZEROS) < len(_ZEROS)
         except OSError as error:
             return error.errno in NO_SPACE
-
-    def _error(self, error: lmdb.Error) -> DatabaseError:
-        code = getattr(error, "code", 0)
-        if code in NO_SPACE or isinstance(error, lmdb.MapFullError) or (code == SHORT_WRITE and self._is_cut_off()):
-            return StorageFullError(f"{self._name}: no space left on the disk for a packed copy; nothing was changed")
-        return StorageIOError(f"{self._name}: a packed copy could not be written: {error}; nothing was changed")
 
 
 def keep_old(path: str) -> str:

@@ -30,7 +30,7 @@ from vecdb.errors import (
 from vecdb.options import DEFAULT_TIMEOUT, MAP_RESERVE, MAX_HELD_BYTES, MAX_HELD_SECONDS, MAX_READERS, MIN_MAP
 from vecdb.storage import keys, preflight
 from vecdb.storage.gate import WriterGate
-from vecdb.storage.header import State, read_header, seal_state
+from vecdb.storage.header import State, encode_state, read_header, read_state, seal_state
 from vecdb.storage.keys import Space
 from vecdb.storage.reader import ReadTransaction, SharedReadTransaction
 from vecdb.storage.records import seal
@@ -44,6 +44,7 @@ NO_SPACE: Final = frozenset(
 SHORT_WRITE: Final = errno.EIO  # LMDB reports a short write, as of a full disk, as a plain I/O error
 _MOST_SPACES: Final = 32
 _REAP_SECONDS: Final = 1.0  # between two looks, at commits, for readers that died
+_LARGE_COMMIT: Final = 1 << 20  # bytes
 _WATCH_SECONDS: Final = 1.0  # between two looks at readers that are held
 _FORKED: Final = "start processes by spawn or forkserver, or close the database before a fork and connect after it"
 
@@ -81,6 +82,7 @@ class Environment:
         self._identity = _identity(path)
         self._locking = True
         self._reaped = 0.0
+        self._large = False  # whether the last commit was
         self._lmdb, self._map_size = self._open()
         self._lock_identity = _identity(path + "-lock")
         self._spaces: dict[Space, lmdb._Database] = {}
@@ -239,7 +241,7 @@ class Environment:
         return [what for _, what in self._look()[0]]
 
     def others_behind(self) -> dict[int, int]:
-        """How many commits the oldest reader of each other process is behind, by process id."""
+        """How many commits, of LMDB's, the oldest reader of each other process is behind, by process id."""
         self._reap()
         newest = self.size()[0]
         behind: dict[int, int] = {}
@@ -289,13 +291,12 @@ class Environment:
     def _look(self) -> tuple[list[tuple[ReadTransaction, Held]], int]:
         """The readers that are held, and the bytes that the newest commit uses."""
         with self.read() as now:
-            used = now.used_bytes()
-            newest, file_bytes = self.size()
+            used, newest, file_bytes = now.used_bytes(), read_state(now).version, self.size()[1]
         with self._lock:
             readers = [(reader, reader.held) for reader in self._readers if reader.held is not None]
         found = []
         for reader, hold in readers:
-            behind = newest - hold.commit
+            behind = newest - hold.version
             kept = max(0, file_bytes - used - hold.free_bytes) if behind else 0
             found.append((reader, Held(hold.version, time.monotonic() - hold.began, behind, kept)))
         return found, used
@@ -314,13 +315,19 @@ class Environment:
         """Commit `changes`, made on top of the commit `base`, in one LMDB transaction; the caller holds the gate.
 
         A full map grows and the changes, which are still in memory, are written again.
+
+        LMDB uses the pages that a commit gave up in the second commit after it. So that nothing waits for long, one of
+        nothing but the state comes before each that is large, or follows a large one.
         """
         self.check_usable()
         self.check_in_place()
         if time.monotonic() > self._reaped + _REAP_SECONDS:
             self._reap()
+        follows_large, self._large = self._large, _size(changes) >= _LARGE_COMMIT
         while True:
             try:
+                if follows_large or self._large:
+                    self._write_once(_nothing_but(base), base)
                 self._write_once(changes, base)
                 if sync and not self.sync_meta:
                     self._lmdb.sync(True)
@@ -563,6 +570,15 @@ def sync_folder(folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _size(changes: Changes) -> int:
+    """About how many bytes there are to write."""
+    return sum(len(value) for records in changes.values() for value in records.values() if value is not None)
+
+
+def _nothing_but(state: State) -> Changes:
+    return {Space.HEADER: {keys.STATE: encode_state(state)}}
 
 
 def _identity(path: str) -> _FileKey | None:

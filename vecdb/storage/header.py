@@ -14,8 +14,8 @@ from vecdb.storage.view import PendingWrites, Records
 
 # Never change: stored. FORMAT.md has the log of versions.
 APPLICATION: Final = "vecdb"
-FORMAT_MAJOR: Final = 4
-OLDEST_MAJOR: Final = 4  # that this version reads
+FORMAT_MAJOR: Final = 5
+OLDEST_MAJOR: Final = 5  # that this version reads
 FORMAT_MINOR: Final = 0
 KNOWN_FEATURES: Final[frozenset[str]] = frozenset()
 
@@ -98,12 +98,16 @@ def new_incarnation(payload: bytes) -> bytes:
 
 
 def write_state(writes: PendingWrites, state: State) -> None:
-    writes.put(Space.HEADER, keys.STATE, pack(list(state)))
+    writes.put(Space.HEADER, keys.STATE, encode_state(state))
+
+
+def encode_state(state: State) -> bytes:
+    return pack(list(state))
 
 
 def seal_state(state: State) -> bytes:
     """The state record as it is stored."""
-    return seal(keys.STATE, pack(list(state)))
+    return seal(keys.STATE, encode_state(state))
 
 
 def read_state(records: Records) -> State:

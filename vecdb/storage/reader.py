@@ -31,7 +31,6 @@ class Hold:
 
     version: int
     began: float  # time.monotonic()
-    commit: int  # LMDB's number of the newest commit
     free_bytes: int
 
 
@@ -135,8 +134,8 @@ class ReadTransaction(Sealed):
 
     def hold(self, version: int) -> None:
         """Go on after this call, and so keep the version that was read. Readers that do are watched."""
-        commit, file_bytes = self._environment.size()
-        self.held = Hold(version, time.monotonic(), commit, file_bytes - self.used_bytes())
+        file_bytes = self._environment.size()[1]
+        self.held = Hold(version, time.monotonic(), file_bytes - self.used_bytes())
         self._environment.watch()
         self._rest()
 
