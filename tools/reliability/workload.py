@@ -85,7 +85,8 @@ def plant(bug: str) -> None:
         Environment._write_once = write_twice  # type: ignore[method-assign]
 
 
-def _main(path: str, graph: str, bug: str) -> int:
+def main(path: str, graph: str, bug: str) -> int:
+    """The workload, which tells each version that was committed."""
     plant(bug)
     try:
         if bug == "early word":
@@ -102,4 +103,4 @@ def _main(path: str, graph: str, bug: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))
