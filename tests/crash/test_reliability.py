@@ -43,6 +43,12 @@ def test_a_power_cut_at_any_moment_loses_nothing() -> None:
 
 
 @needs_strace
+def test_a_power_cut_with_durability_normal_leaves_a_whole_version() -> None:
+    """The last commits may be missing."""
+    check(images.crash(300, durability="normal"), 300)
+
+
+@needs_strace
 @pytest.mark.parametrize("bug", ["two transactions", "early word"])
 def test_planted_bugs_are_caught(bug: str) -> None:
     assert kills.sweep(kills.kills(40), bug).failures > 0

@@ -38,6 +38,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
 
 
+def _normal_images(options: argparse.Namespace) -> Count:
+    return images.crash(options.images // 4, durability="normal", seed=options.seed)
+
+
 def run(folder: Path, seconds: float, options: argparse.Namespace) -> Result:
     """It takes as long as the counts do, not `seconds`."""
     failed = 0
@@ -46,6 +50,7 @@ def run(folder: Path, seconds: float, options: argparse.Namespace) -> Result:
         ("kills", options.kills, lambda: kills.sweep(kills.kills(options.kills)), True),
         ("I/O errors", options.errors, lambda: kills.sweep(kills.errors(options.errors)), True),
         ("images", options.images, lambda: images.crash(options.images, seed=options.seed), True),
+        ("images, normal", options.images // 4, lambda: _normal_images(options), True),
         ("split commit", options.kills and 60, lambda: kills.sweep(kills.kills(60), "two transactions"), False),
         ("early word", options.kills and 60, lambda: kills.sweep(kills.kills(60), "early word"), False),
         ("lying disk", options.images and 300, lambda: images.crash(300, syncs=False, seed=options.seed), False),

@@ -14,22 +14,25 @@ from tools.reliability import tracing
 from tools.reliability.judge import Count, judge, remove, run_in_children, scratch_folder, tell
 from tools.reliability.tracing import Acknowledged, Event, Sync, Write
 from tools.reliability.workload import references
+from vecdb.options import Durability
 
 _SECTOR = 512
 
 
-def crash(count: int, *, graph: bool = True, syncs: bool = True, seed: int = 0) -> Count:
+def crash(
+    count: int, *, graph: bool = True, syncs: bool = True, durability: Durability = "full", seed: int = 0
+) -> Count:
     """Judge so many images. Without `syncs`, the positive control, writes are held back across syncs as well, as on a
-    disk that lies: commits must be found lost or broken."""
+    disk that lies: commits must be found lost or broken. With the durability "normal", none is counted as lost."""
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as scratch:
         known = references(str(Path(scratch, "reference")), graph=graph)
-        recorded = tracing.record(Path(scratch, "recorded"), graph=graph)
+        recorded = tracing.record(Path(scratch, "recorded"), graph=graph, durability=durability)
         Path(scratch, "recording").write_bytes(pickle.dumps((known, recorded)))
-        arguments = [scratch, "syncs" if syncs else "lies", str(seed)]
+        arguments = [scratch, "syncs" if syncs else "lies", durability, str(seed)]
         return run_in_children("tools.reliability.images", arguments, count)
 
 
-def _main(first: str, stop: str, scratch: str, mode: str, seed: str) -> None:
+def _main(first: str, stop: str, scratch: str, mode: str, durability: str, seed: str) -> None:
     known, (created, events) = pickle.loads(Path(scratch, "recording").read_bytes())  # of our own, a moment ago
     starts = _starts(created, events)
     path = Path(scratch, f"image{first}-")
@@ -39,7 +42,7 @@ def _main(first: str, stop: str, scratch: str, mode: str, seed: str) -> None:
         image, acknowledged = _image(starts, events, place, rng, whole=number < len(events), syncs=mode == "syncs")
         path.write_bytes(image)
         one = Count(landed=1)
-        judge(path, acknowledged, known, one)
+        judge(path, acknowledged if durability == "full" else 0, known, one)
         remove(path)
         tell(number, one)
 

@@ -135,7 +135,7 @@ class Acknowledged:
 Event = Write | Sync | Acknowledged
 
 
-def record(path: Path, *, graph: bool) -> tuple[bytes, list[Event]]:
+def record(path: Path, *, graph: bool, durability: str) -> tuple[bytes, list[Event]]:
     """The file as it was created, and everything that the workload then did to it."""
     import vecdb
 
@@ -144,8 +144,8 @@ def record(path: Path, *, graph: bool) -> tuple[bytes, list[Event]]:
     log = path.with_suffix(".trace")
     traced = "trace=pwrite64,pwritev,writev,lseek,fdatasync,fsync,write,openat"
     command = ["strace", "-f", "-qq", "-xx", "-y", "-s", str(1 << 28), "-o", str(log), "-e", traced]
-    workload = [sys.executable, "-m", "tools.reliability.workload", str(path), "graph" if graph else "plain", "none"]
-    process = _start([*command, *workload])
+    workload = [str(path), "graph" if graph else "plain", "none", durability]
+    process = _start([*command, sys.executable, "-m", "tools.reliability.workload", *workload])
     process.communicate()
     assert process.returncode == 0, "the workload failed"
     events = list(_parse(log, path))

@@ -41,6 +41,7 @@ Reader = TypeVar("Reader", bound=ReadTransaction)
 NO_SPACE: Final = frozenset(
     number for name in ("EFBIG", "ENOSPC", "EDQUOT") if (number := getattr(errno, name, None)) is not None
 )
+_NEARLY: Final = 1 << 20  # bytes that are left where there is no space
 SHORT_WRITE: Final = errno.EIO  # LMDB reports a short write, as of a full disk, as a plain I/O error
 _MOST_SPACES: Final = 32
 _REAP_SECONDS: Final = 1.0  # between two looks, at commits, for readers that died
@@ -464,10 +465,14 @@ class Environment:
         return StorageIOError(f"{self.path}: the disk reported an error: {error}; close all handles and connect again")
 
     def _disk_is_full(self) -> bool:
-        if not hasattr(os, "statvfs"):
+        """Or the process may not make the file any larger."""
+        if sys.platform == "win32":
             return False
-        disk = os.statvfs(self.path)
-        return disk.f_bavail * disk.f_frsize < 1 << 20
+        import resource
+
+        disk, (limit, _) = os.statvfs(self.path), resource.getrlimit(resource.RLIMIT_FSIZE)
+        limited = limit != resource.RLIM_INFINITY and os.path.getsize(self.path) + _NEARLY > limit
+        return limited or disk.f_bavail * disk.f_frsize < _NEARLY
 
     # Closing
 
