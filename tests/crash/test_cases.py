@@ -59,6 +59,7 @@ CASES: dict[str, list[str]] = {
         "storage/test_open.py::test_another_file_is_refused_and_left_alone",
         "storage/test_open.py::test_a_foreign_lmdb_file_is_refused_and_left_alone",
         "storage/test_open.py::test_a_header_that_this_version_can_not_read",
+        "crash/test_reliability.py::test_no_mutated_file_hurts_who_opens_it",
         "crash/test_reliability.py::test_no_mutated_file_hurts_a_check",
         "crash/test_reliability.py::test_no_mutated_file_hurts_a_recovery",
     ],

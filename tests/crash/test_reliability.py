@@ -68,5 +68,13 @@ def test_no_mutated_file_hurts_a_check() -> None:
     assert found.landed > 700
 
 
+def test_no_mutated_file_hurts_who_opens_it() -> None:
+    """Reads, searches and writes end well, or in an error of vecdb's."""
+    found = mutants(300, "open")
+    check(found, 300)
+    assert found.landed > 150
+    assert set(found.others) <= {"CorruptionError", "NotAVecdbError", "FormatVersionError"}
+
+
 def test_no_mutated_file_hurts_a_recovery() -> None:
     check(mutants(60, "recover"), 60)
