@@ -19,9 +19,6 @@ from vecdb.maintenance.report import Findings
 _PAGE = 4096
 
 
-USES = ("check", "recover", "open")  # what is done with a mutant
-
-
 def mutants(count: int, use: str, *, graph: bool = True, seed: int = 0) -> Count:
     """Judge so many. `landed` counts those in which something was found, `signals` the processes that died of one."""
     with tempfile.TemporaryDirectory(dir=scratch_folder()) as scratch:
