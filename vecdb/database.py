@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,6 +42,9 @@ from vecdb.transaction import Transaction, TransactionStack
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+
+    from vecdb.sql.cursor import Cursor
+    from vecdb.sql.session import Session
 
 Result = TypeVar("Result")
 
@@ -107,6 +110,7 @@ class Database:
         self._closed = False
         self._executors: dict[int, ThreadPoolExecutor] = {}
         self._transactions = TransactionStack(self._begin)
+        self._sql: Session | None = None
         if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
             if not create or readonly:
                 raise DatabaseNotFoundError(f"there is no database at {self.path}")
@@ -154,7 +158,14 @@ class Database:
         }
         columns = _declare_columns(dim, {key: value for key, value in options.items() if value is not None}, vectors)
         declared = declare_fields({} if fields is None else fields)
-        schema = Schema(0, check_name(name, "a table"), columns, declared, choose_indexes(declared, indexes))
+        return self._create(
+            Schema(0, check_name(name, "a table"), columns, declared, choose_indexes(declared, indexes)),
+            exist_ok=exist_ok,
+        )
+
+    def _create(self, schema: Schema, *, exist_ok: bool) -> Table:
+        """Create a table, whose number is yet to be found."""
+        name, columns, declared = schema.name, schema.columns, schema.fields
         state = TableState(columns={column.number: ColumnState() for column in columns})
 
         def create(writer: Writer) -> int:
@@ -209,6 +220,29 @@ class Database:
                 max(0, file_bytes - view.records.used_bytes()),
                 {table.schema.name: table_stats(table) for table in view.tables.values()},
             )
+
+    # SQL
+
+    def execute(self, sql: str, params: object = None) -> Cursor:
+        """Run one statement of SQL, with `params` for its `?` (a list or tuple) or `:name` (a dict).
+
+        Vectors are arrays, lists, or text as '[1,2,3]'; distances pgvector's `<->` (l2), `<=>` (cosine) and `<#>`
+        (negative inner product). BEGIN opens a transaction of this thread, until COMMIT or ROLLBACK. The cursor holds
+        the rows of the result, all of one version. Raises SqlError, with line, column and a hint, or what the call of
+        Python would.
+        """
+        return self._session().execute(sql, params)
+
+    def executemany(self, sql: str, params: Iterable[object]) -> Cursor:
+        """Run one statement with each of many values of its parameters, all or nothing; an INSERT as one batch."""
+        return self._session().executemany(sql, params)
+
+    def _session(self) -> Session:
+        if self._sql is None:
+            from vecdb.sql.session import Session
+
+            self._sql = Session(self)
+        return self._sql
 
     # Transactions
 

@@ -52,7 +52,7 @@ def test_stored_numbers() -> None:
     aware = datetime(1960, 1, 1, tzinfo=timezone(timedelta(minutes=-90)))
     stamp = (-315619200 * 10**6).to_bytes(8, "little", signed=True)
     assert pack(aware) == b"\xd8\x02" + stamp + (-5400 * 10**6).to_bytes(8, "little", signed=True)
-    assert (header.APPLICATION, header.FORMAT_MAJOR, header.FORMAT_MINOR) == ("vecdb", 4, 0)
+    assert (header.APPLICATION, header.FORMAT_MAJOR, header.FORMAT_MINOR) == ("vecdb", 5, 0)
     assert [records_per_block(4 * dim) for dim in (2, 128, 384, 768, 1536, 65_536)] == [509, 31, 13, 9, 9, 1]
     assert (LIVE_BYTES, RECORD_HEAD) == (1024, graph.HEAD)
     assert (quantizer.ZERO_CODE, quantizer.CODE_BLOCK) == (graph.ZERO_CODE, simd.CODE_BLOCK) == (128, 64)

@@ -15,6 +15,7 @@ import pytest
 
 import vecdb
 from vecdb.storage import keys
+from vecdb.storage.header import FORMAT_MAJOR
 from vecdb.storage.keys import Space
 from vecdb.storage.records import pack, seal, unpack
 
@@ -129,7 +130,7 @@ def test_a_file_of_a_format_with_fewer_sub_databases(tmp_path: Path) -> None:
         "application": "vecdb", "major": 2, "minor": 0, "minimum_reader": 2, "byte_order": "little", "features": [],
         "uuid": bytes(16), "incarnation": 1,
     }  # fmt: skip
-    for major, error in ((2, vecdb.FormatVersionError), (4, vecdb.CorruptionError)):
+    for major, error in ((2, vecdb.FormatVersionError), (FORMAT_MAJOR, vecdb.CorruptionError)):
         change_record(place, Space.HEADER, keys.FORMAT, pack({**header, "major": major}))
         for _ in range(2):
             with pytest.raises(error, match="has format 2" if major == 2 else "lacks .*terms"):

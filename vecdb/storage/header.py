@@ -14,8 +14,8 @@ from vecdb.storage.view import PendingWrites, Records
 
 # Never change: stored. FORMAT.md has the log of versions.
 APPLICATION: Final = "vecdb"
-FORMAT_MAJOR: Final = 4
-OLDEST_MAJOR: Final = 4  # that this version reads
+FORMAT_MAJOR: Final = 5
+OLDEST_MAJOR: Final = 5  # that this version reads
 FORMAT_MINOR: Final = 0
 KNOWN_FEATURES: Final[frozenset[str]] = frozenset()
 

@@ -1,0 +1,268 @@
+"""PEP 249 (DB-API 2.0) on vecdb: `connect`, connections, cursors, the names of exceptions and types.
+
+A connection has a database handle of its own. It begins a transaction with its first write; `commit` and `rollback`
+end it; with `autocommit=True` each statement is its own. A connection is for the thread that made it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date, datetime
+from datetime import time as clock_time
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+from vecdb.database import Database
+from vecdb.database import connect as open_database
+from vecdb.errors import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
+from vecdb.sql.cursor import BINARY, DATETIME, NUMBER, ROWID, STRING, Description, Result
+from vecdb.sql.cursor import Cursor as _Rows
+
+apilevel: Final = "2.0"
+threadsafety: Final = 1  # threads may share the module, not connections
+paramstyle: Final = "qmark"
+
+Date: Final = date
+Time: Final = clock_time
+Timestamp: Final = datetime
+Binary: Final = bytes
+Value = TypeVar("Value")
+
+
+class Warning(Exception):  # noqa: N818  # PEP 249 gives it this name
+    """PEP 249: important warnings; vecdb has none."""
+
+
+def DateFromTicks(ticks: float) -> date:  # noqa: N802  # PEP 249 gives it this name
+    """The date of a number of seconds since 1970, in local time."""
+    return date(*time.localtime(ticks)[:3])
+
+
+def TimeFromTicks(ticks: float) -> clock_time:  # noqa: N802
+    """The time of day of a number of seconds since 1970, in local time."""
+    return clock_time(*time.localtime(ticks)[3:6])
+
+
+def TimestampFromTicks(ticks: float) -> datetime:  # noqa: N802
+    """The date and time of a number of seconds since 1970, in local time."""
+    return datetime(*time.localtime(ticks)[:6])
+
+
+def connect(database: str | os.PathLike[str], *, autocommit: bool = False, **options: Any) -> Connection:
+    """Open a database file, with the options of `vecdb.connect`."""
+    return Connection(open_database(database, **options), autocommit=autocommit)
+
+
+class Connection:
+    """A database file, and one transaction at a time."""
+
+    Warning = Warning
+    Error = Error
+    InterfaceError = InterfaceError
+    DatabaseError = DatabaseError
+    DataError = DataError
+    OperationalError = OperationalError
+    IntegrityError = IntegrityError
+    InternalError = InternalError
+    ProgrammingError = ProgrammingError
+    NotSupportedError = NotSupportedError
+
+    def __init__(self, database: Database, *, autocommit: bool = False) -> None:
+        self._database: Database | None = database
+        self._thread = threading.get_ident()
+        self.autocommit = autocommit
+
+    @property
+    def database(self) -> Database:
+        """The handle, for what SQL has no words for. Raises ProgrammingError once the connection is closed."""
+        if self._database is None:
+            raise ProgrammingError("the connection is closed; connect again")
+        if threading.get_ident() != self._thread:
+            raise ProgrammingError("a connection is used by the thread that made it; connect in each thread")
+        return self._database
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether something was written, or BEGIN said, since the last commit or rollback."""
+        return self.database._session().in_transaction
+
+    def cursor(self) -> Cursor:
+        """A new cursor."""
+        _ = self.database
+        return Cursor(self)
+
+    def execute(self, sql: str, params: object = None) -> Cursor:
+        """Run a statement by a new cursor, as sqlite3 offers it too."""
+        return self.cursor().execute(sql, params)
+
+    def executemany(self, sql: str, params: Iterable[object]) -> Cursor:
+        """Run a statement with many values, by a new cursor."""
+        return self.cursor().executemany(sql, params)
+
+    def commit(self) -> None:
+        """Commit what was written since the last commit."""
+        if self.in_transaction:
+            self.database._session().commit()
+
+    def rollback(self) -> None:
+        """Undo what was written since the last commit."""
+        if self.in_transaction:
+            self.database._session().roll_back()
+
+    def close(self) -> None:
+        """Close the file; what was not committed is undone. May be called twice."""
+        if self._database is None:
+            return
+        self.rollback()
+        self.database.close()
+        self._database = None
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Commit, or roll back where an exception is on its way; the connection stays open, as sqlite3's does."""
+        if kind is None:
+            self.commit()
+        else:
+            self.rollback()
+
+    def _run(self, sql: str, work: Callable[[Database], Value]) -> Value:
+        """Do something in the transaction of this connection, which a write begins."""
+        database = self.database
+        session = database._session()
+        if not self.autocommit and not session.in_transaction and session.is_write(sql):
+            session.begin()
+        return work(database)
+
+
+class Cursor:
+    """Runs statements of a connection, and holds the rows of the last one."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.arraysize = 1
+        self._rows = _Rows(Result())
+        self._closed = False
+
+    @property
+    def description(self) -> tuple[Description, ...] | None:
+        """A tuple for each column of the result: name, type code, and five times None; None where there is none."""
+        return self._rows.description
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement wrote, or found; -1 where it did neither."""
+        return self._rows.rowcount
+
+    @property
+    def lastrowid(self) -> Any:
+        """The id of the last row that was inserted."""
+        return self._rows.lastrowid
+
+    def execute(self, sql: str, params: object = None) -> Cursor:
+        """Run a statement, with `params` for its `?`."""
+        self._check()
+        self._rows = _Rows(Result())
+        self._rows = self.connection._run(sql, lambda database: database.execute(sql, params))
+        return self
+
+    def executemany(self, sql: str, params: Iterable[object]) -> Cursor:
+        """Run an INSERT, UPDATE or DELETE with each of many values, all or nothing; an INSERT as one batch."""
+        self._check()
+        self._rows = _Rows(Result())
+        self._rows = self.connection._run(sql, lambda database: database.executemany(sql, params))
+        return self
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row; None after the last."""
+        self._check()
+        return self._rows.fetchone()
+
+    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
+        """The next rows, `arraysize` unless `size` is given."""
+        self._check()
+        return self._rows.fetchmany(self.arraysize if size is None else size)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+        self._check()
+        return self._rows.fetchall()
+
+    def setinputsizes(self, sizes: Sequence[object]) -> None:
+        """PEP 249 asks for it; nothing is to be done."""
+
+    def setoutputsize(self, size: int, column: int | None = None) -> None:
+        """PEP 249 asks for it; nothing is to be done."""
+
+    def close(self) -> None:
+        """Forget the rows; nothing can be run afterwards."""
+        self._closed = True
+        self._rows = _Rows(Result())
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return self
+
+    def __next__(self) -> tuple[Any, ...]:
+        row = self.fetchone()
+        if row is None:
+            raise StopIteration
+        return row
+
+    def __enter__(self) -> Cursor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ProgrammingError("the cursor is closed; take a new one from the connection")
+        _ = self.connection.database
+
+
+__all__ = [
+    "BINARY",
+    "DATETIME",
+    "NUMBER",
+    "ROWID",
+    "STRING",
+    "Binary",
+    "Connection",
+    "Cursor",
+    "DataError",
+    "DatabaseError",
+    "Date",
+    "DateFromTicks",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "ProgrammingError",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
+    "Warning",
+    "apilevel",
+    "connect",
+    "paramstyle",
+    "threadsafety",
+]
