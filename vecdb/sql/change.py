@@ -236,7 +236,8 @@ class Insert(Change):
         seen = set(there)
         for row in rows:
             (others if row[place] in seen else fresh).append(row)
-            seen.add(row[place])
+            if row[place] is not None:
+                seen.add(row[place])
         written = self._insert(table, fresh, table.insert)
         if self.ignores:
             return len(fresh), written

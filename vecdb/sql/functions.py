@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple
 
-from vecdb.sql.values import compare, group_key, to_integer, to_number, to_text
+from vecdb.sql.values import compare, group_key, to_integer, to_number, to_real, to_text
 from vecdb.sql.vectors import distance, norm, read_vector
 
 
@@ -57,7 +57,10 @@ def _round(value: Any, digits: Any = 0) -> float | None:
         return None
     if isinstance(number, float) and not math.isfinite(number):
         return number
-    return float(Decimal(repr(number)).quantize(Decimal(1).scaleb(-min(max(places, 0), 30)), ROUND_HALF_UP))
+    try:
+        return float(Decimal(repr(number)).quantize(Decimal(1).scaleb(-min(max(places, 0), 30)), ROUND_HALF_UP))
+    except InvalidOperation:  # it has no digits there
+        return to_real(number)
 
 
 def _trim(strip: Callable[[str, str], str]) -> Callable[..., str | None]:
@@ -194,6 +197,16 @@ ALIASES: Final = {
 }
 
 
+def _sum(numbers: list[Any]) -> float | None:
+    """Without rounding on the way; null where infinities cancel out."""
+    reals = [to_real(number) or 0.0 for number in numbers]
+    try:
+        return math.fsum(reals)
+    except (OverflowError, ValueError):
+        total = sum(reals)
+        return None if math.isnan(total) else total
+
+
 class Aggregate:
     """What an aggregate has gathered of the rows of a group. Nulls do not reach it."""
 
@@ -224,13 +237,14 @@ class Aggregate:
             return self._separator.join(to_text(value) or "" for value in values) if values else None
         numbers = [0 if value is None else value for value in values]
         if self.name == "total":
-            return math.fsum(numbers)
+            return _sum(numbers)
         if not numbers:
             return None
         if self.name == "avg":
-            return math.fsum(numbers) / len(numbers)
+            total = _sum(numbers)
+            return None if total is None else total / len(numbers)
         whole = all(isinstance(number, int) for number in numbers)
-        return sum(numbers) if whole and abs(sum(numbers)) < 2**63 else math.fsum(numbers)
+        return sum(numbers) if whole and abs(sum(numbers)) < 2**63 else _sum(numbers)
 
 
 AGGREGATES: Final = frozenset(("count", "sum", "avg", "min", "max", "total", "group_concat"))

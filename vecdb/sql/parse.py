@@ -65,7 +65,7 @@ class Statement:
                 at = value[0] if isinstance(value, list) else value
                 what = name.rstrip("_").replace("_", " ").upper()
                 place = at if isinstance(at, exp.Expression) and _has_place(at) else node
-                self.refuse(place, f"{type(node).__name__.upper()} has no {what} in vecdb", hint)
+                raise self.refuse(place, f"{type(node).__name__.upper()} has no {what} in vecdb", hint)
 
     def bind(self, arguments: object) -> list[Any]:
         """The values of the parameters in their order: a sequence for `?`, a mapping for `:name`. Raises SqlError."""
@@ -128,6 +128,9 @@ def parse(tokens: Tokens) -> Statement:
         raise mistake("the statement can't be read", tokens.place(0), form) from error
     if len(found) != 1 or not isinstance(found[0], exp.Expression) or isinstance(found[0], exp.Command):
         raise mistake("the statement can't be read", tokens.place(0), form)
+    for node in found[0].find_all(exp.Placeholder):
+        if not str(node.this).isdigit():  # psycopg's %s and %(name)s
+            raise mistake("the statement can't be read", tokens.place(0), "parameters are ? or :name")
     return Statement(text, list(tokens.parameters), len(tokens.parameters), found[0])
 
 

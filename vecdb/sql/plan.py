@@ -38,6 +38,8 @@ class Planner:
         if not isinstance(node, exp.Select):
             raise self.statement.refuse(node, f"there is no {type(node).__name__.upper()}", _HINT)
         self.statement.check(node, _SELECT, _HINT)
+        if not node.expressions:
+            raise self.statement.refuse(node, "this SELECT selects nothing", "name columns, or write *")
         named = self._read_with(node, dict(ctes or {}))
         plan = Select()
         sides = []

@@ -7,6 +7,7 @@ run before, and its result stands in the place of a parameter.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -280,4 +281,4 @@ def _sort_key(place: int, by: OrderBy) -> Callable[[tuple[Any, list[Any]]], Any]
 def _whole(value: Any, what: str) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 0:
         raise SqlError(f"{what} is a number of rows of 0 or more, not {value!r}")
-    return int(value)
+    return min(int(value), sys.maxsize // 2)

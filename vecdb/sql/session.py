@@ -89,6 +89,12 @@ class Session:
 
     def run(self, sql: str, params: object = None) -> Result:
         """The result of a statement."""
+        try:
+            return self._run(sql, params)
+        except RecursionError:
+            raise LimitError("there is no room left on Python's stack to run a statement") from None
+
+    def _run(self, sql: str, params: object) -> Result:
         prepared = self._prepare(_check_text(sql))
         if prepared is None:
             return self._steer(read_tokens(sql), params)

@@ -119,7 +119,10 @@ def to_integer(value: Any) -> int | None:
 
 def to_real(value: Any) -> float | None:
     number = to_number(value)
-    return None if number is None else float(number)
+    try:
+        return None if number is None else float(number)
+    except OverflowError:  # an int of a parameter may have any size
+        return math.inf if value > 0 else -math.inf
 
 
 def to_number(value: Any) -> int | float | None:
