@@ -5,11 +5,14 @@ from __future__ import annotations
 import doctest
 import inspect
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import vecdb
+from vecdb.cli.main import main
 from vecdb.filters import column
 from vecdb.storage import geometry
 
@@ -22,11 +25,27 @@ def test_the_readmes_examples(
     """Each block of Python prints the block of text after it."""
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 6
     names: dict[str, object] = {}
     for code, output in blocks:
         exec(compile(code, "README.md", "exec"), names)
         assert capsys.readouterr().out == output
+
+
+def test_the_readmes_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command of the blocks of a console prints what is below it, on the file that the examples left."""
+    test_the_readmes_examples(tmp_path, monkeypatch, capsys)
+    (block,) = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    shown = re.findall(r"^\$ vecdb (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+    assert len(shown) == block.count("$ ")
+    for line, expected in shown:
+        result = CliRunner().invoke(main, shlex.split(line))
+        assert result.exit_code == 0, result.output
+        printed = "\n".join(line.rstrip() for line in result.output.splitlines()) + "\n"
+        pattern = re.escape(expected).replace(re.escape("…"), ".*")
+        assert re.fullmatch(pattern, printed), f"vecdb {line}\n{printed}"
 
 
 def test_docstrings(tmp_path: Path) -> None:
@@ -42,19 +61,24 @@ def test_public_names_are_pinned() -> None:
         "BatchHits",
         "Column",
         "ColumnStats",
+        "ReaderStats",
+        "Snapshot",
+        "TableView",
         "Database",
         "DatabaseStats",
         "Filter",
         "Hit",
         "Hits",
         "Plan",
+        "Problem",
+        "Report",
         "Row",
         "Table",
         "TableStats",
         "Transaction",
         "Vector",
     ]
-    others += ["col", "connect"]
+    others += ["Backup", "check", "col", "connect", "dump", "load", "Recovery", "TableRecovery", "recover", "restore"]
     assert sorted(vecdb.__all__) == sorted([*errors, *others])
     for error in errors:
         assert issubclass(getattr(vecdb, error), vecdb.Error)

@@ -45,15 +45,25 @@ from vecdb.errors import (
 )
 from vecdb.filters.column import Column, col
 from vecdb.filters.tree import Filter
+from vecdb.maintenance.backup import Backup
+from vecdb.maintenance.check import check
+from vecdb.maintenance.dump import dump
+from vecdb.maintenance.report import Problem, Report
+from vecdb.maintenance.restore import restore
 from vecdb.options import Vector
 from vecdb.query.results import BatchHits, Hit, Hits, Plan, Row
-from vecdb.query.stats import ColumnStats, DatabaseStats, TableStats
+from vecdb.query.stats import ColumnStats, DatabaseStats, ReaderStats, TableStats
+from vecdb.snapshot import Snapshot
 from vecdb.table import Table
+from vecdb.table_view import TableView
 from vecdb.transaction import Transaction
+from vecdb.transfer.load import load
+from vecdb.transfer.recover import Recovery, TableRecovery, recover
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Backup",
     "BackupError",
     "BatchHits",
     "Column",
@@ -82,10 +92,15 @@ __all__ = [
     "NotSupportedError",
     "OperationalError",
     "Plan",
+    "Problem",
     "ProgrammingError",
     "ReadOnlyError",
+    "ReaderStats",
+    "Recovery",
+    "Report",
     "Row",
     "RowNotFoundError",
+    "Snapshot",
     "SqlError",
     "StaleHandleError",
     "StorageFullError",
@@ -93,11 +108,18 @@ __all__ = [
     "Table",
     "TableExistsError",
     "TableNotFoundError",
+    "TableRecovery",
     "TableStats",
+    "TableView",
     "Transaction",
     "TransactionError",
     "Vector",
     "VectorError",
+    "check",
     "col",
     "connect",
+    "dump",
+    "load",
+    "recover",
+    "restore",
 ]

@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakSet
 
 from vecdb.errors import (
     DatabaseNotFoundError,
     LimitError,
+    LockTimeoutError,
     NotAVecdbError,
     ProgrammingError,
     ReadOnlyError,
@@ -20,6 +22,10 @@ from vecdb.errors import (
     VectorError,
 )
 from vecdb.fields.schema import check_name, choose_indexes, declare_fields
+from vecdb.maintenance.backup import Backup, backup
+from vecdb.maintenance.check import Level, check
+from vecdb.maintenance.compact import compact
+from vecdb.maintenance.report import Report
 from vecdb.mirror.versions import Mirror, View
 from vecdb.mirror.writer import Writer
 from vecdb.options import (
@@ -32,13 +38,16 @@ from vecdb.options import (
     is_int,
 )
 from vecdb.progress import Progress
-from vecdb.query.stats import DatabaseStats, table_stats
+from vecdb.query.stats import DatabaseStats, ReaderStats, spare_bytes, table_stats
+from vecdb.snapshot import Snapshot
 from vecdb.storage.catalog import Column, ColumnState, Schema, TableState
 from vecdb.storage.creation import create_database
 from vecdb.storage.environment import REGISTRY
 from vecdb.storage.header import read_header
 from vecdb.table import Table
 from vecdb.transaction import Transaction, TransactionStack
+
+_MOST_VACUUMS: Final = 10  # before a compaction, while others go on deleting
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -111,6 +120,7 @@ class Database:
         self._executors: dict[int, ThreadPoolExecutor] = {}
         self._transactions = TransactionStack(self._begin)
         self._sql: Session | None = None
+        self._snapshots: WeakSet[Snapshot] = WeakSet()
         if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
             if not create or readonly:
                 raise DatabaseNotFoundError(f"there is no database at {self.path}")
@@ -205,20 +215,61 @@ class Database:
     def __contains__(self, name: object) -> bool:
         return name in self.tables()
 
-    def vacuum(self, *, progress: Progress = None) -> int:
-        """`Table.vacuum` of every table; returns how many deleted rows their graphs were rid of."""
-        return sum(self.table(name).vacuum(progress=progress) for name in self.tables())
+    def vacuum(self, *, secure: bool = False, progress: Progress = None) -> int:
+        """`Table.vacuum` of every table; returns how many deleted rows their graphs were rid of.
+
+        With `secure`, `compact` follows, and every byte that the file had before is overwritten: what was deleted or
+        replaced is nowhere in it any more. What the system, the disk or a backup keep elsewhere is out of reach.
+        """
+        if secure:
+            self._check_replaceable()
+        repaired = sum(self.table(name).vacuum(progress=progress) for name in self.tables())
+        if secure:
+            self._compact(progress, secure=True)
+        return repaired
+
+    def compact(self, *, progress: Progress = None) -> int:
+        """Replace the file by a packed copy of itself: no deleted rows, no free pages. Returns the bytes that it won.
+
+        Rows keep their order, and graphs their links. Other threads read meanwhile and wait at the end, when snapshots
+        and scans that are open for long are ended; nobody writes. Cut off at any moment, the file is the old one or the
+        new. It needs as much room on the disk as the rows take. Raises LockTimeoutError where another process has the
+        file open, StorageFullError, TransactionError in a transaction.
+        """
+        before = os.path.getsize(self.path)
+        self._compact(progress, secure=False)
+        return before - os.path.getsize(self.path)
+
+    def _check_replaceable(self) -> None:
+        self._check_open()
+        if self.readonly:
+            raise ReadOnlyError(f"{self.path} was opened with readonly=True")
+        if self._transactions.writer is not None:
+            raise TransactionError("a file can't be replaced in a transaction; end it first")
+
+    def _compact(self, progress: Progress, *, secure: bool) -> None:
+        self._check_replaceable()
+        for _ in range(_MOST_VACUUMS):
+            for name in self.tables():
+                self.table(name).vacuum()
+            if compact(self._mirror, self._timeout, progress, secure=secure):
+                return
+        raise LockTimeoutError(f"{self.path}: others go on deleting rows; try again")
 
     def stats(self) -> DatabaseStats:
         """What the newest commit holds, and the file with it."""
         self._check_open()
         with self._mirror.view() as view:
             file_bytes = os.path.getsize(self.path)
+            free_bytes = max(0, file_bytes - view.records.used_bytes())
             return DatabaseStats(
                 view.version_number,
                 file_bytes,
-                max(0, file_bytes - view.records.used_bytes()),
+                free_bytes,
+                free_bytes + spare_bytes(view.records, view.tables.values()),
                 {table.schema.name: table_stats(table) for table in view.tables.values()},
+                tuple(ReaderStats(*held) for held in self._environment.held()),
+                self._environment.others_behind(),
             )
 
     # SQL
@@ -244,15 +295,44 @@ class Database:
             self._sql = Session(self)
         return self._sql
 
+    # Maintenance
+
+    def check(self, level: Level = "full", *, progress: Progress = None) -> Report:
+        """`vecdb.check` of this file: its newest commit, while others read and write."""
+        self._check_open()
+        return check(self.path, level, progress=progress)
+
+    def backup(
+        self, dst: str | os.PathLike[str], *, since: str | os.PathLike[str] | None = None, progress: Progress = None
+    ) -> Backup:
+        """Put a backup of the newest commit at `dst`, where nothing may be, while others read and write.
+
+        It is a database file without free pages, verified, synced, and under its name only when it is whole. With
+        `since`, an earlier backup in the same folder, it is an increment: what has changed since then, of which
+        `vecdb.restore` makes a database together with those that it follows. Raises BackupError, StorageFullError.
+        """
+        self._check_open()
+        return backup(self._environment, dst, since, progress)
+
     # Transactions
 
     def transaction(self) -> Transaction:
         """A context in which every write of this thread to this database is one transaction; nested, a savepoint."""
         return Transaction(self._transactions)
 
+    def snapshot(self) -> Snapshot:
+        """The newest commit, to be read for as long as it is wanted: searches, counts and scans agree with each other.
+
+        Use it in a `with` block, or close it. It sees nothing of a transaction under way, this thread's neither.
+        """
+        self._check_open()
+        snapshot = Snapshot(self, self._mirror.hold())
+        self._snapshots.add(snapshot)
+        return snapshot
+
     @property
     def version(self) -> int:
-        """A number that grows with each commit."""
+        """A number that grows with each commit, of this process or another."""
         with self._view() as view:
             return view.version_number
 
@@ -265,6 +345,8 @@ class Database:
                 return
             self._closed = True
         try:
+            for snapshot in list(self._snapshots):
+                snapshot.close()
             self._transactions.roll_back_all()
             REGISTRY.release(self._environment)
         except BaseException:

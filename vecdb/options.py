@@ -63,6 +63,10 @@ MAX_READERS: Final = 1024
 MAP_RESERVE: Final = 1 << 36  # address space, not disk: 64 GiB; doubled where a file outgrows it
 MIN_MAP: Final = 1 << 24
 CHANGE_LOG_VERSIONS: Final = 1000
+# A snapshot, or a scan that was begun, is ended when it is older, or when it keeps more bytes of the file from being
+# used again, and more than the database holds.
+MAX_HELD_SECONDS: Final = 3600.0
+MAX_HELD_BYTES: Final = 1 << 30
 
 
 @dataclass(frozen=True)

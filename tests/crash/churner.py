@@ -1,4 +1,5 @@
-"""A process that replaces the oldest rows, and repairs the graph, until it is killed; it prints the oldest row's id."""
+"""A process that replaces the oldest rows, repairs the graph and packs the file, until it is killed; it prints the
+oldest row's id."""
 
 from __future__ import annotations
 
@@ -29,6 +30,8 @@ def churn(path: Path) -> None:
                 table.delete(range(oldest, oldest + ROUND))
             oldest += ROUND
             table.vacuum()
+            if oldest // ROUND % 2:
+                db.compact()
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ def test_killed_while_loading(path: Path, file: int) -> None:
         _check(path, acknowledged)
 
 
-def test_killed_while_rows_come_and_go_and_the_graph_is_repaired(path: Path) -> None:
-    """The file is sound each time, and a vacuum ends what the killed one began."""
+def test_killed_while_rows_come_and_go_the_graph_is_repaired_and_the_file_packed(path: Path) -> None:
+    """The file is sound each time, every row is found, and the next ends what the killed one began."""
     moments = random.Random(0)
     for _ in range(KILLS // FILES):
         oldest = _killed("tests.crash.churner", path, moments.uniform(0, 0.5))[-1]
@@ -42,6 +42,14 @@ def test_killed_while_rows_come_and_go_and_the_graph_is_repaired(path: Path) -> 
             table = db.table("t")
             ids = [row.id for row in table.scan(fields=False)]
             assert ids in ([*range(first, first + churner.ROWS)] for first in (oldest, oldest + churner.ROUND))
+            assert table.stats(reachability=True).columns["vector"].reachable == churner.ROWS
+            queries = np.random.default_rng(99).normal(size=(50, churner.DIM)).astype(np.float32)
+            right = table.search_batch(queries, exact=True).ids.tolist()
+            assert recall(table.search_batch(queries).ids.tolist(), right) >= 0.95
+    with vecdb.connect(path) as db:
+        db.compact()
+        assert db.stats().tables["t"].tombstones == 0
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name, path.name + "-lock"]
 
 
 def _killed(module: str, path: Path, seconds: float) -> list[int]:

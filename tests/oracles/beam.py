@@ -17,8 +17,8 @@ def beam(
 ) -> list[int]:
     """The nodes that a walk from `start` meets, nearest first, up to the `ef`-th live one. Dead ones conduct.
 
-    It expands 1 + ef // 32 nodes together, at most 4. With `k`, as long as all that it met live, it neither keeps nor
-    begins with a node farther than the k-th, times 1 + 0.007 * the root of ef to the `power` of the distances.
+    It expands 1 + ef // 32 nodes together, at most 4. With `k`, it neither keeps nor expands a node farther than
+    the k-th live one, times 1 + 0.007 * the root of ef to the `power` of the distances.
     """
     expanded: set[int] = set()
     met = [start]
@@ -26,8 +26,8 @@ def beam(
     while True:
         found = [node for node in met if live(node)][:ef]
         pool = met[: met.index(found[-1]) + 1] if len(found) == ef else met
-        if k and len(pool) >= k and all(map(live, pool)):
-            bound = (1 + 0.007 * math.sqrt(ef)) ** power * distance(pool[k - 1])
+        if k and len(found) >= k:
+            bound = (1 + 0.007 * math.sqrt(ef)) ** power * distance(found[k - 1])
         fresh = [node for node in pool if node not in expanded and distance(node) < bound][: min(1 + ef // 32, 4)]
         if not fresh:
             return pool

@@ -12,8 +12,8 @@ import vecdb
 from vecdb.fields import columns
 from vecdb.fields.encode import encode
 from vecdb.fields.live import read_live
-from vecdb.mirror.column import ColumnVersion
-from vecdb.mirror.load import load_column
+from vecdb.mirror.column import ColumnVersion, links_per_block
+from vecdb.mirror.load import codes_per_block, load_column, vectors_per_block
 from vecdb.mirror.versions import View
 from vecdb.storage import keys
 from vecdb.storage.catalog import Table
@@ -63,6 +63,7 @@ def _check_table(view: View, table: Table) -> None:
         if version.state.linked:
             check_graph(version, live)
             _check_memory(view, table, version)
+            _check_stored(view, table, version)
         else:
             assert version.state.upper == version.state.waiting == 0
             assert version.state.entry_layer == -1
@@ -73,6 +74,31 @@ def _check_memory(view: View, table: Table, version: ColumnVersion) -> None:
     stored = load_column(view.records, table.schema, version.column, version.state, version.slots, vectors=True)
     for mine, other in ((version.links, stored.links), (version.upper, stored.upper), (version.live, stored.live)):
         np.testing.assert_array_equal(mine.gather(), other.view().gather())
+
+
+def _check_stored(view: View, table: Table, version: ColumnVersion) -> None:
+    """Blocks are stored where they have a slot that is live or, but for vectors, has links; and the last one."""
+    options, linked = version.column.options, version.state.linked
+    used = np.zeros(version.slots, np.bool_)
+    used[version.live_slots] = True
+    live, coded = used, linked and options.quantization == "u8"
+    if linked:
+        used = used | version.links.gather().reshape(-1, 2 + options.capacity)[: version.slots, 2] >= 0
+    sizes = {Space.VECTORS: vectors_per_block(version.column)}
+    if linked:
+        sizes[Space.LINKS] = links_per_block(options)
+    if coded:
+        sizes[Space.CODES] = codes_per_block(version.column)
+    for space, size in sizes.items():
+        prefix = struct.pack(">IH", table.schema.table, version.column.number)
+        numbers = {int.from_bytes(key[6:], "big") for key, _ in view.records.scan(space, prefix)} - {keys.QUANTIZER}
+        blocks = -(-version.slots // size)
+        assert numbers <= set(range(blocks))
+        wanted = live if space is Space.VECTORS and coded else used  # dead rows conduct by their codes
+        needed = {number for number in range(blocks) if wanted[number * size : (number + 1) * size].any()}
+        assert needed <= numbers, f"blocks of {space} are missing"
+        spare = numbers - needed - {blocks - 1}
+        assert len(spare) <= 0.05 * blocks + 2, f"{len(spare)} blocks of {space} are of no use"
 
 
 def _stored_terms(view: View, table: Table) -> dict[bytes, tuple[int, list[int]]]:
@@ -109,6 +135,9 @@ def _check_columns(view: View, table: Table, rows: dict[int, RowRecord]) -> None
             continue
         stop = table.state.slots // columns.STEP * columns.STEP
         for number in range(-(-stop // columns.BLOCK)):
+            inside = range(number * columns.BLOCK, (number + 1) * columns.BLOCK)
+            if inside.stop <= stop and rows.keys().isdisjoint(inside):
+                continue
             blocks.remove(struct.pack(">IHI", table.schema.table, position, number))
             block = columns.read_block(view.records, table.schema.table, position, field.type, number)
             if block is None:
@@ -145,7 +174,8 @@ def check_graph(version: ColumnVersion, live: set[int]) -> None:
     # Upper entries: one for each layer of a slot, lowest first, named by the slot's record.
     for node, (slot, layer) in enumerate(upper[:, :2].tolist()):
         assert layer >= 1
-        assert links[slot, 1] + layer - 1 == node
+        assert links[slot, 1] in (node - layer + 1, -1)
+        assert links[slot, 1] >= 0 or slot not in live
     # The trees: every slot but a root has a parent; both list each other. Live slots are in one tree.
     lists = _lists(links)
     roots = np.arange(slots)

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+import vecdb
 from tools.bench import __main__ as command
 from tools.bench import arguments, churn, comparison, contenders, curves, plot, report
 from tools.bench.comparison import compare, gains
@@ -121,20 +122,43 @@ def test_churn_is_measured_from_end_to_end(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(churn, "_CALLS", 2)
+    checked, check = [], churn._check
+
+    def check_some(db: vecdb.Database) -> None:
+        checked.append(db)
+        if len(checked) % 10 == 1:  # each starts a process
+            check(db)
+
+    monkeypatch.setattr(churn, "_check", check_some)
     figures = tmp_path / "out.json"
     words = ["churn", "--data", str(data), "--json", str(figures), "--scratch", str(tmp_path)]
     assert command.main([*words, "--datasets", "patches"]) == 0
     result = json.loads(figures.read_text())["datasets"]["patches"]
     assert {name: len(run["moments"]) for name, run in result["churns"].items()} == {
-        "random": 21,
-        "neighbourhoods": 11,
-        "window": 25,
+        "random": 22,
+        "neighbourhoods": 12,
+        "window": 26,
+        "extremes": 7,  # when all rows are gone there is nothing to look at
     }
     for run in result["churns"].values():
         rows = [moment["rows"] for moment in run["moments"].values()]
         assert min(rows[:-1:2]) < rows[1] == rows[-1] == result["rows"]
         assert min(moment["recall"] for moment in run["moments"].values()) >= 0.99
+        assert {moment["unreachable"] for moment in run["moments"].values()} == {0}
     assert "window: churn" in capsys.readouterr().out
+
+
+def test_concurrency_is_measured_from_end_to_end(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "out.json"
+    words = ["concurrency", "--data", str(data), "--json", str(figures), "--scratch", str(tmp_path)]
+    assert command.main([*words, "--datasets", "passages", "--seconds", "0.2", "--bulk", "1000"]) == 0
+    result = json.loads(figures.read_text())["datasets"]["passages"]
+    assert result["catch_up"].keys() == {"1", "1000"}
+    assert min(result["flood"]["beside"], result["flood"]["writer_rows"], *result["two_writers"]) > 0
+    assert result["idle"]["p50"] <= result["idle"]["p99"]
+    assert "two writers" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -483,3 +483,13 @@ def test_a_last_report_that_raises_undoes_the_write(notes: vecdb.Table) -> None:
     with pytest.raises(ValueError, match="no"):
         notes.insert(["a", "b"], np.eye(3)[:2], progress=raise_at_the_end)
     assert len(notes) == 0
+
+
+def test_a_large_table_without_a_vector_gets_its_graph_with_the_first(db: vecdb.Database) -> None:
+    table = db.create_table("t", dim=16)
+    table.insert(range(2000))
+    assert table.search(np.ones(16)).ids == []
+    assert not table.stats().columns["vector"].graph
+    table.insert("first", np.ones(16))
+    assert table.search(np.ones(16)).ids == ["first"]
+    assert table.stats().columns["vector"].graph

@@ -119,3 +119,36 @@ def test_stats_tell_what_is_there_and_what_vacuum_would_do(
     db.drop_table("t")
     assert db.stats().free_bytes > stats.free_bytes + vectors[:ROWS].nbytes
     assert db.create_table("flat").stats() == vecdb.TableStats(0, 0, {})
+
+
+def test_stats_tell_what_can_be_reached(db: vecdb.Database, table: vecdb.Table) -> None:
+    """Asked for, as a walk over the whole graph costs time."""
+    assert table.stats().columns["vector"].reachable is None
+    assert table.stats(reachability=True).columns["vector"].reachable == ROWS // 2
+    table.delete(range(1, ROWS - 1, 2))
+    assert table.stats(reachability=True).columns["vector"].reachable == 1
+    table.vacuum()
+    assert table.stats(reachability=True).columns["vector"].reachable == 1
+    table.delete(ROWS - 1)
+    assert table.stats(reachability=True).columns["vector"].reachable == 0
+    with db.transaction():
+        table.insert(["a", "b"], [[1.0] * DIM, [2.0] * DIM])
+        assert table.stats(reachability=True).columns["vector"].reachable == 2
+    small = db.create_table("small", dim=2)
+    small.insert(1, [1, 2])
+    assert small.stats(reachability=True).columns["vector"].reachable is None, "it has no graph"
+
+
+def test_a_row_without_a_way_to_it_is_counted_as_such(db: vecdb.Database, table: vecdb.Table) -> None:
+    with pytest.raises(ZeroDivisionError), db.transaction():
+        writer = db._transactions.writer
+        assert writer is not None
+        found = writer.find_table("t")
+        mirror = writer.writable(found, found.schema.columns[0])
+        victim = int(mirror.present().live_slots[-1])
+        for number in range(mirror.links.count):
+            block = mirror.links.own(number)
+            lists = block[:, 2:]
+            lists[lists == victim] = -1  # what comes after it in a list is lost, too
+        assert (table.stats(reachability=True).columns["vector"].reachable or 0) < ROWS // 2
+        raise ZeroDivisionError

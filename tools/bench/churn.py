@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 import vecdb
 from tools.bench import report
-from tools.bench.arguments import positive
+from tools.bench.arguments import names_of, positive
 from tools.bench.contenders import rows_of
 from tools.bench.datasets import Dataset
 from tools.bench.exact import Truth
 from tools.bench.fill import TABLE, fill, insert, warm_up
+from vecdb.index.levels import draw_levels
 
 HELP: Final = "delete and insert rows for many rounds, beside a graph that is built fresh from those that are left"
 ROWS: Final[Mapping[str, int]] = {"passages": 60_000, "patches": 60_000}
@@ -28,6 +29,8 @@ K: Final = 10
 _SEED: Final = 5
 _ROUNDS: Final = 3  # of timing, in which the two take turns
 _CALLS: Final = 100
+_BULK: Final = 10_000
+_INDEXES: Final = ("source", "kind", "doc", "year")
 _CENTRES: Final = 40
 _STEPS_OF_K_MEANS: Final = 8
 
@@ -47,6 +50,7 @@ class Moment:
     file_bytes: int
     fresh_file_bytes: int
     waiting: int  # deleted rows that the graph still links
+    unreachable: int  # rows that no walk on the base layer comes to
 
     def cells(self, name: str, first_bytes: int) -> list[str]:
         return [
@@ -56,6 +60,7 @@ class Moment:
             f"{self.recall - self.fresh_recall:+.4f}",
             report.times(self.qps / self.fresh_qps),
             f"{self.waiting:,}",
+            f"{self.unreachable:,}",
             report.times(self.file_bytes / first_bytes),
             report.times(self.file_bytes / self.fresh_file_bytes),
         ]
@@ -63,12 +68,32 @@ class Moment:
 
 @dataclass(frozen=True)
 class Churn:
-    """One run: a moment after the deletes of each round, one after its inserts, one after a vacuum at the end."""
+    """One run: a moment after the deletes of each round, one after its inserts; at the end one after a vacuum and one
+    after a compaction."""
 
     moments: dict[str, Moment]
     first_file_bytes: int
     churn_seconds: float
     vacuum_seconds: float
+    compact_seconds: float
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """One `delete(where=)` of many rows: all but the commit, and the commit with its sync."""
+
+    rows: int
+    indexes: int
+    seconds: float
+    commit_seconds: float
+
+    def __str__(self) -> str:
+        rate = self.rows / self.seconds
+        facts = {
+            "before the commit": f"{report.seconds(self.seconds)}, {report.whole(rate)} rows/s",
+            "its commit, durable": report.seconds(self.commit_seconds),
+        }
+        return report.facts(f"delete(where=) of {self.rows:,} rows, {self.indexes} indexes", facts)
 
 
 @dataclass(frozen=True)
@@ -79,26 +104,36 @@ class Result:
     ef: int
     churns: dict[str, Churn]
     calls: dict[str, float]
+    bulk: Bulk | None
 
     def __str__(self) -> str:
-        head = ["after", "rows", "recall", "- fresh", "q/s / fresh", "waiting", "file / first", "file / fresh"]
+        head = ["after", "rows", "recall", "- fresh", "q/s / fresh", "waiting", "lost", "file / first", "file / fresh"]
         title = f"{self.rows:,} of {2 * self.rows:,} rows, {self.dim} dimensions, {self.metric}, ef {self.ef}"
         tables = [
             report.grid(
-                f"{name}: churn {report.seconds(churn.churn_seconds)}, vacuum {report.seconds(churn.vacuum_seconds)}",
+                f"{name}: churn {report.seconds(churn.churn_seconds)}, vacuum {report.seconds(churn.vacuum_seconds)}, "
+                f"compact {report.seconds(churn.compact_seconds)}",
                 head,
                 [moment.cells(label, churn.first_file_bytes) for label, moment in churn.moments.items()],
             )
             for name, churn in self.churns.items()
         ]
-        calls = report.facts(
-            "Durable calls of one row, medians",
-            {name: report.seconds(taken) for name, taken in self.calls.items()},
-        )
-        return "\n\n".join([title, *tables, calls])
+        if self.calls:
+            measured = {name: report.seconds(taken) for name, taken in self.calls.items()}
+            tables.append(report.facts("Durable calls of one row, medians", measured))
+        if self.bulk is not None:
+            tables.append(str(self.bulk))
+        return "\n\n".join([title, *tables])
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--parts",
+        type=names_of([*PLANS, CALLS]),
+        metavar="NAMES",
+        default=[*PLANS, CALLS],
+        help=f"of {', '.join([*PLANS, CALLS])}, separated by commas (default: all)",
+    )
     parser.add_argument("--ef", type=positive, metavar="N", default=32, help="the beam of all searches (default: 32)")
 
 
@@ -108,11 +143,15 @@ def measure(dataset: Dataset, folder: Path, options: argparse.Namespace) -> Resu
     warm_up(folder / "warm.vecdb", dataset)
     half = len(dataset) // 2
     churns = {}
-    for name, plan in PLANS.items():
+    for name in options.parts:
         report.progress(f"{dataset.name}: {name}")
-        churns[name] = _churn(dataset, half, plan, folder, options.ef)
-    calls = _measure_calls(dataset, half, folder / "calls.vecdb")
-    return Result(half, dataset.dim, dataset.metric, options.ef, churns, calls)
+        if name in PLANS:
+            churns[name] = _churn(dataset, half, PLANS[name], folder, options.ef)
+    calls, bulk = {}, None
+    if CALLS in options.parts:
+        calls = _measure_calls(dataset, half, folder / "calls.vecdb")
+        bulk = _measure_bulk(dataset, half, folder / "bulk.vecdb")
+    return Result(half, dataset.dim, dataset.metric, options.ef, churns, calls, bulk)
 
 
 def _churn(dataset: Dataset, half: int, plan: Plan, folder: Path, ef: int) -> Churn:
@@ -130,18 +169,32 @@ def _churn(dataset: Dataset, half: int, plan: Plan, folder: Path, ef: int) -> Ch
             table.delete([dataset.ids[row] for row in gone])
             seconds += time.perf_counter() - start
             living = living[~np.isin(living, gone)]
-            moments[f"{number}: deletes"] = _look(table, file, _take(dataset, living), folder, ef)
+            if len(living):
+                moments[f"{number}: deletes"] = _look(table, file, _take(dataset, living), folder, ef)
             start = time.perf_counter()
             insert(table, _take(dataset, come), 0, len(come), len(come))
             seconds += time.perf_counter() - start
             living = np.concatenate([living, come])
             moments[f"{number}: inserts"] = _look(table, file, _take(dataset, living), folder, ef)
+            _check(db)
         start = time.perf_counter()
         table.vacuum()
         vacuumed = time.perf_counter() - start
         moments["vacuum"] = _look(table, file, _take(dataset, living), folder, ef)
+        start = time.perf_counter()
+        db.compact()
+        compacted = time.perf_counter() - start
+        moments["compact"] = _look(table, file, _take(dataset, living), folder, ef)
+        _check(db)
     file.unlink()
-    return Churn(moments, first_bytes, seconds, vacuumed)
+    return Churn(moments, first_bytes, seconds, vacuumed, compacted)
+
+
+def _check(db: vecdb.Database) -> None:
+    """Every invariant holds, that all live rows can be reached on the base layer among them."""
+    found = db.check()
+    if not found.ok:
+        raise AssertionError(str(found))
 
 
 def _look(table: vecdb.Table, file: Path, dataset: Dataset, folder: Path, ef: int) -> Moment:
@@ -158,6 +211,8 @@ def _look(table: vecdb.Table, file: Path, dataset: Dataset, folder: Path, ef: in
                 found = asked.search_batch(dataset.queries, K, ef=ef, threads=1)
                 best[name] = min(best[name], time.perf_counter() - start)
                 recalls[name] = truth.recall(rows_of(found, dataset))
+    stats = table.stats(reachability=True)
+    reachable = stats.columns["vector"].reachable
     moment = Moment(
         rows=len(dataset),
         recall=recalls["churned"],
@@ -166,7 +221,8 @@ def _look(table: vecdb.Table, file: Path, dataset: Dataset, folder: Path, ef: in
         fresh_qps=len(dataset.queries) / best["fresh"],
         file_bytes=file.stat().st_size,
         fresh_file_bytes=fresh_file.stat().st_size,
-        waiting=table.stats().waiting,
+        waiting=stats.waiting,
+        unreachable=0 if reachable is None else len(dataset) - reachable,
     )
     fresh_file.unlink()
     return moment
@@ -209,7 +265,26 @@ def _window(dataset: Dataset, order: Rows) -> Iterator[tuple[Rows, Rows]]:
         yield order[places % (2 * half)], order[(places + half) % (2 * half)]
 
 
-PLANS: Final[Mapping[str, Plan]] = {"random": _random, "neighbourhoods": _neighbourhoods, "window": _window}
+def _extremes(dataset: Dataset, order: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """All rows of the upper layers, so that every entry point goes; then all rows but one; then all."""
+    living, others = np.split(order, 2)
+    options = vecdb.Vector(dataset.dim)
+    high = draw_levels(options.seed, 0, len(living), options.m) > 0
+    yield living[high], others[: np.count_nonzero(high)]
+    living = np.concatenate([living[~high], others[: np.count_nonzero(high)]])
+    others = np.setdiff1d(order, living)
+    yield living[:-1], others[:-1]
+    living, others = np.append(living[-1], others[:-1]), np.append(living[:-1], others[-1])
+    yield living, others[: len(living)]
+
+
+PLANS: Final[Mapping[str, Plan]] = {
+    "random": _random,
+    "neighbourhoods": _neighbourhoods,
+    "window": _window,
+    "extremes": _extremes,
+}
+CALLS: Final = "calls"  # the part that times them
 
 
 def _k_means(vectors: NDArray[np.float32], rng: np.random.Generator) -> Rows:
@@ -230,6 +305,25 @@ def _take(dataset: Dataset, rows: Rows) -> Dataset:
         vectors=dataset.vectors[rows],
         fields=None if dataset.fields is None else [dataset.fields[row] for row in rows],
     )
+
+
+def _measure_bulk(dataset: Dataset, half: int, file: Path) -> Bulk | None:
+    """A filter takes a third of the rows, up to 10,000; None where the data set has no fields."""
+    if dataset.fields is None:
+        return None
+    fill(file, _take(dataset, np.arange(half)), half, _INDEXES)
+    words = np.sort([row["words"] for row in dataset.fields[:half]])
+    limit = int(words[min(_BULK, half // 3)])
+    with vecdb.connect(file, create=False) as db:
+        table = db.table(TABLE)
+        table.search(dataset.queries[0])
+        table.count(where="words < 0")  # the parser is loaded
+        with db.transaction():
+            table.insert(dataset.ids[half], dataset.vectors[half], dataset.fields[half])  # the vectors are in memory
+            start = time.perf_counter()
+            rows = table.delete(where="words <= ?", params=(limit,))
+            deleted = time.perf_counter()
+        return Bulk(rows, len(_INDEXES), deleted - start, time.perf_counter() - deleted)
 
 
 def _measure_calls(dataset: Dataset, half: int, file: Path) -> dict[str, float]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import vecdb
 from tools.bench import report
-from tools.bench.calls import best_medians
+from tools.bench.calls import best_medians, medians
 from tools.bench.datasets import Dataset, DatasetError, Float32
 from tools.bench.exact import Truth
 from tools.bench.fill import TABLE, fill, warm_up
@@ -24,8 +24,8 @@ ROWS: Final[Mapping[str, int]] = {"passages": 60_000}
 INDEXES: Final = ("source", "kind", "doc", "year")
 K: Final = 10
 _QUERIES: Final = 200
-_OWN_INDEX_FROM: Final = 500  # rows; fewer are scanned faster than they are searched
-_TENANTS: Final = (10, 30, 100, 300)  # rows of a doc
+_TENANTS: Final = (10, 30, 100, 300, 600)  # rows of a doc
+_ROUNDS: Final = 5  # of a batch
 _EFS: Final = (10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 512)
 
 Rows = NDArray[np.int64]
@@ -52,6 +52,8 @@ class Case:
     seconds: float
     scan_seconds: float  # of an exact scan of just the matching vectors, in NumPy
     own_index_seconds: float | None  # of hnswlib on just those, at a recall that is no less
+    batch_seconds: float  # a query, of a batch of all on one thread
+    own_batch_seconds: float | None
     compared: float
     strategy: str
 
@@ -84,10 +86,13 @@ class Result:
                 report.seconds(case.scan_seconds),
                 report.ABSENT if case.own_index_seconds is None else report.seconds(case.own_index_seconds),
                 report.times(case.ratio),
+                report.seconds(case.batch_seconds),
+                report.ABSENT if case.own_batch_seconds is None else report.seconds(case.own_batch_seconds),
             ]
             for case in self.cases
         ]
-        head = ["filter", "rows", "recall", "time", "/ none", "compared", "plan", "NumPy scan", "own hnswlib", "ratio"]
+        head = ["filter", "rows", "recall", "time", "/ none", "compared", "plan"]
+        head += ["NumPy scan", "own hnswlib", "ratio", "in a batch", "own in a batch"]
         title = f"{self.rows:,} rows, {self.dim} dimensions, {self.metric}: single calls, ids and distances, default ef"
         load = (
             f"load with {len(INDEXES)} indexes {report.seconds(self.load_seconds)}, "
@@ -181,6 +186,12 @@ def _measure(table: vecdb.Table, dataset: Dataset, item: Filter) -> Case:
         index, ef = own
         calls["own"] = lambda query: index.search(query, K, ef, 1)
     seconds = best_medians(calls, item.queries)
+    batches: dict[str, Callable[[], object]] = {
+        "search": lambda: table.search_batch(item.queries, K, where=item.where, threads=1)
+    }
+    if own is not None:
+        batches["own"] = lambda: index.search(item.queries, K, ef, 1)
+    batch_seconds = {name: taken / len(item.queries) for name, taken in medians(batches, _ROUNDS).items()}
     strategies = [hit.plan.strategy for hit in hits]
     return Case(
         item.name,
@@ -190,6 +201,8 @@ def _measure(table: vecdb.Table, dataset: Dataset, item: Filter) -> Case:
         seconds["search"],
         seconds["scan"],
         seconds.get("own"),
+        batch_seconds["search"],
+        batch_seconds.get("own"),
         float(np.mean([hit.plan.compared for hit in hits])),
         max(set(strategies), key=strategies.count),
     )
@@ -198,7 +211,7 @@ def _measure(table: vecdb.Table, dataset: Dataset, item: Filter) -> Case:
 def _own_index(matching: Dataset, truth: Truth, recall: float) -> tuple[Hnswlib, int] | None:
     """An index of hnswlib of just these rows, and its narrowest beam with that recall; None where it has none."""
     peer = find_peer(HNSWLIB)
-    if peer is None or len(matching) < _OWN_INDEX_FROM:
+    if peer is None:
         return None
     index, _ = peer.build(matching, 1)
     assert isinstance(index, Hnswlib)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from vecdb.errors import CorruptionError
 from vecdb.fields.columns import BLOCK, covered, has_column, read_block, read_values, write_block
 from vecdb.fields.encode import NULL, encode
-from vecdb.fields.live import change_live, read_live
+from vecdb.fields.live import change_live, has_rows, read_live
 from vecdb.fields.postings import CHUNK, change_posting, write_posting
 from vecdb.fields.schema import Values
 from vecdb.storage import keys
@@ -37,7 +37,8 @@ def change_rows(writes: PendingWrites, table: Table, old: Rows, new: Rows) -> No
         gone, come = (_terms_by_chunk(schema, field, rows, same) for rows in (old, new))
         _change_terms(writes, table, field, gone, come)
     _change_columns(writes, table, old, new)
-    _fill_columns(writes, table, new)
+    filled = _fill_columns(writes, table, new)
+    _drop_columns(writes, table, {*filled, *(slot // BLOCK for slot in old.keys() - new.keys())}, new)
 
 
 def build_index(writes: PendingWrites, table: Table, field: int, report: Callable[[int], None]) -> None:
@@ -65,6 +66,8 @@ def add_column(writes: PendingWrites, table: Table, field: int, values: Mapping[
     if has_column(kind):
         stop = covered(table.state.slots)
         for first in range(0, stop, BLOCK):
+            if first + BLOCK <= stop and not has_rows(writes, table.schema.table, first, first + BLOCK):
+                continue
             block = [values.get(slot) for slot in range(first, min(first + BLOCK, stop))]
             write_block(writes, table.schema.table, field, kind, first // BLOCK, block)
 
@@ -146,11 +149,12 @@ def _change_columns(writes: PendingWrites, table: Table, old: Rows, new: Rows) -
             write_block(writes, table.schema.table, field, declared.type, number, values)
 
 
-def _fill_columns(writes: PendingWrites, table: Table, new: Rows) -> None:
-    """Write the blocks that cover more slots with the new rows."""
+def _fill_columns(writes: PendingWrites, table: Table, new: Rows) -> range:
+    """Write the blocks that cover more slots with the new rows; their numbers."""
     schema, slots = table.schema, table.state.slots
     before, after = covered(slots), covered(max(slots, max(new, default=-1) + 1))
-    for number in range(before // BLOCK, -(-after // BLOCK)) if after > before else ():
+    numbers = range(before // BLOCK, -(-after // BLOCK)) if after > before else range(0)
+    for number in numbers:
         first, stop = number * BLOCK, min((number + 1) * BLOCK, after)
         start = max(first, before)
         rows = [new[slot] if slot in new else _stored_values(writes, schema, slot) for slot in range(start, stop)]
@@ -165,6 +169,19 @@ def _fill_columns(writes: PendingWrites, table: Table, new: Rows) -> None:
                 values = block.scalars(declared.type)[: start - first]
             values += [row[field] if field < len(row) else None for row in rows]
             write_block(writes, schema.table, field, declared.type, number, values)
+    return numbers
+
+
+def _drop_columns(writes: PendingWrites, table: Table, numbers: Set[int], new: Rows) -> None:
+    """Delete those of the blocks that are full and have no slot with a row any more."""
+    schema = table.schema
+    stop = covered(max(table.state.slots, max(new, default=-1) + 1))
+    for number in numbers:
+        first, end = number * BLOCK, (number + 1) * BLOCK
+        if end <= stop and not has_rows(writes, schema.table, first, end):
+            for field, declared in enumerate(schema.fields):
+                if has_column(declared.type):
+                    writes.delete(Space.COLUMNS, keys.column_block(schema.table, field, number))
 
 
 def _stored_values(writes: PendingWrites, schema: Schema, slot: int) -> Values:

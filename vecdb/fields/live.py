@@ -37,6 +37,14 @@ def change_live(writes: PendingWrites, table: int, removed: Iterable[int], added
         writes.put(Space.LIVE, keys.block(table, ROWS_LIVE, block), bits)
 
 
+def has_rows(records: Records, table: int, first: int, stop: int) -> bool:
+    """Whether a slot from `first` to before `stop`, whole bytes of live bits, has a row."""
+    blocks = range(first // CHUNK, -(-stop // CHUNK))
+    bits = b"".join([_read_block(records, table, block) for block in blocks])
+    start = blocks.start * LIVE_BYTES
+    return any(bits[first // 8 - start : stop // 8 - start])
+
+
 def _read_block(records: Records, table: int, block: int) -> bytes | memoryview:
     payload = records.get(Space.LIVE, keys.block(table, ROWS_LIVE, block))
     if payload is None:

@@ -44,7 +44,7 @@ def change_posting(payload: Payload | None, removed: Collection[int], added: Seq
             return _AS_BITS + changed
         slots: list[int] = np.flatnonzero(_read(_AS_BITS + changed)).tolist()
     else:
-        slots = [] if payload is None else _join([payload[1:]], [0]).tolist()
+        slots = [] if payload is None else _listed(payload)
         if removed or (slots and added and added[0] <= slots[-1]):
             slots = sorted(({*slots} - {*removed}) | {*added})
         else:
@@ -112,6 +112,14 @@ def _join(lists: Sequence[Payload], chunks: Sequence[int]) -> Slots:
     if len(within) and within.max() >= CHUNK:
         raise CorruptionError(f"an index names slot {within.max()} of a chunk, which has {CHUNK}")
     return within + np.repeat(np.array(chunks, np.int64) * CHUNK, [len(part) // 2 for part in lists])
+
+
+def _listed(payload: Payload) -> list[int]:
+    """The slots of one posting that is a list: as a rule few, for which arrays would take longer."""
+    slots = list(struct.unpack(f"<{len(payload) // 2}H", payload[1:]))
+    if max(slots) >= CHUNK:
+        raise CorruptionError(f"an index names slot {max(slots)} of a chunk, which has {CHUNK}")
+    return slots
 
 
 def _read(payload: Payload) -> NDArray[np.bool_]:

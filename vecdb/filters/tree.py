@@ -175,11 +175,13 @@ class Contains(Filter):
 
 @dataclass(frozen=True, slots=True)
 class Connective(Filter):
-    """Two or more filters, joined: what And and Or have in common. `depth` and `size` count what stands in them."""
+    """Two or more filters, joined: what And and Or have in common. `depth` and `size` count what stands in them;
+    `members` are the terms with their hashes, so that one more is added without hashing all again."""
 
     terms: tuple[Filter, ...]
     depth: int = field(compare=False, repr=False)
     size: int = field(compare=False, repr=False)
+    members: dict[Filter, None] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +287,7 @@ def _connect(connective: type[Connective], filters: Iterable[Filter], neutral: C
     absorbed = False
     for item in filters:
         if isinstance(item, connective):
-            terms.update(dict.fromkeys(item.terms))
+            terms.update(item.members)
         elif item == absorbing:
             absorbed = True
         elif item != neutral:
@@ -303,7 +305,7 @@ def _connect(connective: type[Connective], filters: Iterable[Filter], neutral: C
         raise _too_many(size)
     if depth > MAX_FILTER_DEPTH:
         raise LimitError(f"AND and OR are {depth} deep in each other; the most is {MAX_FILTER_DEPTH}")
-    return connective(tuple(terms), depth, size)
+    return connective(tuple(terms), depth, size, terms)
 
 
 def _too_many(conditions: int) -> LimitError:

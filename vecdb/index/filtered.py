@@ -6,57 +6,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.index.exact import Nearest
-from vecdb.index.graph import Graph, scratch_for
+from vecdb.index.graph import Graph, empty_struct, scratch_for
 from vecdb.kernels import filtered as kernel
 from vecdb.kernels.memory import address_of
 
 Float32 = NDArray[np.float32]
 Slots = NDArray[np.int64]
 
-_WORD_BYTES = 8
 
-
-def search(graph: Graph, matches: NDArray[np.uint8], queries: Float32, k: int, ef: int, *, measured: bool) -> Nearest:
-    """As `graph.search`, of the slots whose bits are set in `matches`, (blocks, 1024) as live bits are; all live.
-
-    Queries near which hardly anything matches are not answered: a walk might overlook what lies elsewhere."""
-    state = graph.state
+def scan(
+    graph: Graph, among: Slots, queries: Float32, k: int, ef: int | None = None, *, measured: bool = True
+) -> Nearest:
+    """The k nearest of some live slots to each query (n, dim), ascending by (distance, slot): of all by their vectors;
+    with `ef` of so many that are the nearest by their codes. These in their order and without distances, where they are
+    not `measured`."""
     queries = np.ascontiguousarray(queries)
-    scratch = scratch_for(graph, graph.slots + state.upper, ef + 1)
+    beam = ef or 0
+    scratch = scratch_for(graph, 1, beam + 1)
     slots, distances, counts, _ = Nearest.empty(len(queries), k)
-    compared = kernel.search_matching(
-        graph.struct.address,
-        state.entry_layer,
-        state.entry_node,
-        address_of(matches),
-        matches.size // _WORD_BYTES,
-        address_of(queries),
-        len(queries),
-        k,
-        ef,
-        ef if measured else 0,
-        address_of(slots),
-        address_of(distances),
-        address_of(counts),
-        scratch.address,
-    )
-    return Nearest(slots, distances, counts, int(compared))
-
-
-def scan_codes(graph: Graph, among: Slots, queries: Float32, k: int, ef: int, *, measured: bool) -> Nearest:
-    """The k nearest of some live slots to each query (n, dim): by their vectors, of the `ef` nearest by their codes."""
-    queries = np.ascontiguousarray(queries)
-    scratch = scratch_for(graph, graph.slots, ef + 1)
-    slots, distances, counts, _ = Nearest.empty(len(queries), k)
-    kernel.scan_codes(
+    kernel.scan(
         graph.struct.address,
         address_of(among),
         len(among),
         address_of(queries),
         len(queries),
         k,
-        ef,
-        ef if measured else 0,
+        beam,
+        beam if measured else 0,
         address_of(slots),
         address_of(distances),
         address_of(counts),
@@ -65,19 +41,7 @@ def scan_codes(graph: Graph, among: Slots, queries: Float32, k: int, ef: int, *,
     return Nearest(slots, distances, counts, len(among) * len(queries))
 
 
-def scan_vectors(graph: Graph, among: Slots, queries: Float32, k: int) -> Nearest:
-    """The k nearest of some slots to each query (n, dim), ascending by (distance, slot): exact."""
-    queries = np.ascontiguousarray(queries)
-    slots, distances, counts, _ = Nearest.empty(len(queries), k)
-    kernel.scan_vectors(
-        graph.struct.address,
-        address_of(among),
-        len(among),
-        address_of(queries),
-        len(queries),
-        k,
-        address_of(slots),
-        address_of(distances),
-        address_of(counts),
-    )
-    return Nearest(slots, distances, counts, len(among) * len(queries))
+def load_kernels() -> None:
+    """Load or compile what a scan needs, by answering no queries."""
+    nothing = empty_struct()
+    kernel.scan(nothing.address, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -31,6 +31,11 @@ _METRICS: Final = {"l2": kernel.L2, "ip": kernel.IP, "cosine": kernel.COSINE}
 _BATCH: Final = 1024  # rows linked together: they are compared with each other, so that more would cost more
 _ROWS_AT_ONCE: Final = 16  # of a task of a thread
 _TARGETS_AT_ONCE: Final = 512
+# Where a filter lets less than this of its share of all rows through near a query, a walk goes twice as far; where less
+# than half of this, it would overlook what matches elsewhere, and gives up.
+_SHARE_HOPED: Final = 0.9
+_WHOLE: Final = 8  # times the beam: of fewer rows, a search does not end early
+_NARROW: Final = 16  # up to this beam, searches hardly ever end early
 _MOST_FIELDS: Final = 32  # at least as many as a graph or a scratch has
 _LOCAL = threading.local()
 
@@ -59,10 +64,12 @@ class Graph:
     """A version's graph, ready for kernels, and what is asked about it before they run."""
 
     struct: Struct
+    metric: Metric
     state: ColumnState
     slots: int
     dim: int
     degree: int  # the most neighbours of a node
+    share: float | None = None  # of its nodes, those that may be found, where a filter decides which
 
 
 def make_graph(
@@ -87,17 +94,40 @@ def make_graph(
         links=(links.arena, links.table),
         upper=(upper.arena, upper.table),
     )
-    return Graph(struct, state, slots, vectors.shape[1], links.arena.shape[2])
+    return Graph(struct, metric, state, slots, vectors.shape[1], links.arena.shape[2])
 
 
-def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int, *, measured: bool = True) -> Nearest:
+def among(graph: Graph, matches: NDArray[np.uint8], matching: int) -> Graph:
+    """The same graph, of which only some live slots may be found: `matching` of them, those whose bits are set in
+    `matches`, (blocks, bytes) as live bits are."""
+    struct = kernel.with_live(graph.struct, matches, np.arange(len(matches), dtype=np.int32))
+    return replace(graph, struct=struct, share=matching / max(graph.state.live + graph.state.waiting, 1))
+
+
+def search(
+    graph: Graph, queries: NDArray[np.float32], k: int, ef: int, *, least: int | None = None, measured: bool = True
+) -> Nearest:
     """The k nearest live slots to each query (n, dim), by a beam of `ef` on the base layer; what the walk took for the
-    nearest, in its order and without distances, where they are not `measured` by their vectors."""
+    nearest, in its order and without distances, where they are not `measured` by their vectors.
+
+    Where only some rows may be found, the beam goes on until it has `least` of them. Queries near which they are much
+    fewer than elsewhere are not answered: a walk might overlook what lies there.
+    """
     state = graph.state
     queries = np.ascontiguousarray(queries)
     beam = max(ef, k)
-    # Dead rows take places in the pool, so that it must be longer where many are dead.
-    pool = int(1.25 * beam * (state.live + state.waiting) / max(state.live, 1)) + 64
+    # Inner products are no distances; and a beam that holds a good part of all rows is to find whatever there is.
+    adaptive = graph.metric != "ip" and _WHOLE * beam < state.live
+    if adaptive:
+        beam = _widened(beam)
+    if graph.share is None:
+        width, least, hoped = 0, beam, 0
+        # Dead rows take places in the pool, so that it must be longer where many are dead.
+        pool = int(1.25 * beam * (state.live + state.waiting) / max(state.live, 1)) + 64
+    else:
+        width, least = beam + beam // 8, max(_widened(least or 0) if adaptive else least or 0, k)
+        hoped = int(width * graph.share * _SHARE_HOPED)
+        pool = int(2 * max(width, least / graph.share)) + 64
     scratch = scratch_for(graph, graph.slots + state.upper, pool)
     slots, distances, counts, _ = Nearest.empty(len(queries), k)
     compared = search_kernel(
@@ -107,7 +137,10 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int, *, measu
         address_of(queries),
         len(queries),
         k,
-        beam,
+        k if adaptive else 0,
+        width,
+        least,
+        hoped,
         _reranked(k, beam) if measured else 0,
         address_of(slots),
         address_of(distances),
@@ -117,10 +150,20 @@ def search(graph: Graph, queries: NDArray[np.float32], k: int, ef: int, *, measu
     return Nearest(slots, distances, counts, int(compared))
 
 
+def _widened(beam: int) -> int:
+    """A beam that ends early and finds as much as one of `beam` that does not."""
+    return beam + max(0, beam - _NARROW) // 2
+
+
+def empty_struct() -> Struct:
+    """In the place of a graph or a scratch, for a call that reads nothing."""
+    return Struct(*[0] * _MOST_FIELDS)
+
+
 def load_kernels() -> None:
     """Load or compile what a search needs, by answering no queries."""
-    nothing = Struct(*[0] * _MOST_FIELDS)
-    search_kernel(nothing.address, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)
+    nothing = empty_struct()
+    search_kernel(nothing.address, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)
 
 
 def _reranked(k: int, ef: int) -> int:

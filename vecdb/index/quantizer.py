@@ -79,6 +79,11 @@ class Quantizer:
         outliers: NDArray[np.bool_] = outside > max(2.0, _MOST_CLIPPED * steps.shape[1])
         return outliers
 
+    def decode(self, codes: NDArray[np.uint8]) -> Float32:
+        """About the vectors of codes (rows, dim); under cosine their directions."""
+        vectors: Float32 = self.mean + (codes.astype(np.float32) - ZERO_CODE) * np.float32(self.step)
+        return vectors
+
 
 def inverse_lengths(vectors: Float32) -> Float32:
     """1 / the Euclidean length of each vector (rows, dim); 0 of a zero vector."""

@@ -21,10 +21,16 @@ class Readiness:
         self._lock = threading.Lock()
         self._answers = 0
         self._loader: threading.Thread | None = None
+        self._walks = False  # what the loader has loaded first
 
     def __bool__(self) -> bool:
-        """Whether the kernels are loaded; they are too where something was linked in this process."""
-        return "vecdb.index.graph" in sys.modules and (self._loader is None or not self._loader.is_alive())
+        """Whether the kernels of walks are loaded; they are too where something was linked in this process."""
+        return "vecdb.index.graph" in sys.modules and (self._loader is None or self._walks)
+
+    @property
+    def for_filters(self) -> bool:
+        """Whether those of scans under a filter are as well."""
+        return bool(self) and (self._loader is None or not self._loader.is_alive())
 
     def count_answer(self) -> None:
         """An answer was given without kernels: let them load behind the next ones."""
@@ -32,7 +38,7 @@ class Readiness:
             self._answers += 1
             if self._answers == _LOADS_WITH:
                 # Python waits for it at its exit, so that what is compiled is there for the next process.
-                self._loader = threading.Thread(target=_load, name="vecdb-kernels")
+                self._loader = threading.Thread(target=self._load, name="vecdb-kernels")
                 # A child forked meanwhile would find locks of Python and numba held by a thread that it does not have.
                 if sys.platform != "win32":
                     os.register_at_fork(before=self._finish)
@@ -42,11 +48,14 @@ class Readiness:
         if self._loader is not None and self._loader is not threading.current_thread():
             self._loader.join()
 
+    def _load(self) -> None:
+        from vecdb.index import graph
+
+        graph.load_kernels()
+        self._walks = True
+        from vecdb.index import filtered
+
+        filtered.load_kernels()
+
 
 KERNELS: Final = Readiness()
-
-
-def _load() -> None:
-    from vecdb.index import graph
-
-    graph.load_kernels()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.index.graph import Blocks, BlocksView, Editor, Graph, write_items
+from vecdb.index.live import are_live
 from vecdb.index.threads import Workers
 from vecdb.kernels import repair as kernel
 from vecdb.kernels.graph import HEAD, PARENT, SLOT, UPPER
@@ -147,7 +148,7 @@ class Repairer(Editor):
 
     def _is_live(self, layer: int, nodes: NDArray[Any]) -> NDArray[np.bool_]:
         slots = nodes if layer == 0 else _read(self._upper, nodes, SLOT)
-        return are_live(self._live, slots)
+        return are_live(self._live.arena, self._live.table, slots)
 
     def _entries_of(self, slots: Nodes) -> Nodes:
         """The upper entries of slots, ascending."""
@@ -166,12 +167,6 @@ class Repairer(Editor):
 
     def _blocks(self, layer: int) -> Blocks:
         return self._links if layer == 0 else self._upper
-
-
-def are_live(live: BlocksView, slots: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which slots have their live bit set."""
-    block, byte = np.divmod(slots >> 3, live.arena.shape[1])
-    return (live.arena[live.table[block], byte] >> (slots & 7).astype(np.uint8) & 1).view(np.bool_)
 
 
 def _read(blocks: Blocks, nodes: NDArray[Any], item: int) -> NDArray[np.int32]:

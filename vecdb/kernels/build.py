@@ -238,8 +238,9 @@ def choose(
         while layer >= 0:
             known = layer <= entry_layer
             if known:
+                none = np.int64(0)
                 ef = field(build, EF) if layer <= level else np.int64(1)
-                size, _ = beam(graph, layer, size, ef, np.int64(0), scratch)
+                size, _ = beam(graph, layer, size, none, ef, none, none, scratch)
             if layer <= level:
                 node = get_i64(field(batch, ENTRIES), number) + layer - 1 if layer > 0 else slot
                 _choose(graph, layer, node, size if known else np.int64(0), batch, build, scratch)

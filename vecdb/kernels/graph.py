@@ -117,6 +117,11 @@ def new_graph(
     )
 
 
+def with_live(graph: Struct, live: NDArray[np.uint8], table: NDArray[np.int32]) -> Struct:
+    """The same graph with other live bits."""
+    return graph.replaced({LIVE: live, LIVE_TABLE: table, LIVE_SHIFT: live.shape[1].bit_length() - 1})
+
+
 def new_scratch(nodes: int, pool: int, fresh: int, dim: int) -> Struct:
     """Working memory of one thread for that many nodes, a pool and candidates that long, so many neighbours met."""
     words = nodes // 64 + 1
@@ -384,10 +389,14 @@ def enter(graph: Any, layer: Any, node: Any, scratch: Any) -> None:
 
 @paste
 def _bound(pool: Any, k: Any, ef: Any, scratch: Any) -> Any:
-    """The key from which on nothing is looked at: of a distance (1 + reach) times that of the k-th key."""
+    """The key from which on nothing is looked at: of a distance (1 + reach) times that of the k-th live key."""
+    at = np.int64(-1)
+    while k > 0:
+        at += 1
+        k -= (get_i64(pool, at) & DEAD) == 0
     offset = get_f32(field(scratch, TERMS), 2)
     reach = np.float32(1.0) + _REACH * np.float32(math.sqrt(ef))
-    return sort_key(reach * reach * (number_of(get_i64(pool, k - 1)) + offset) - offset)
+    return sort_key(reach * reach * (number_of(get_i64(pool, at)) + offset) - offset)
 
 
 @paste
@@ -405,31 +414,60 @@ def doubtful(key: Any, scratch: Any) -> Any:
     return sort_key(square + _SIGMAS * np.float32(math.sqrt(variance)) - offset)
 
 
-@jit
-def beam(graph: Any, layer: Any, size: Any, ef: Any, k: Any, scratch: Any) -> Any:
-    """Algorithm 2: the nearest to the query on one layer, from the first `size` keys of the pool.
-
-    The pool is sorted and ends at its `ef`-th live key; dead ones conduct and are dropped from its far end only. Where
-    `k` is not 0, it ends before what is much farther than the k-th: adaptive beam search (Al-Jazzazi et al.,
-    "Distance Adaptive Beam Search for Provably Accurate Graph-Based Nearest Neighbor Search", arXiv:2505.15636).
-    Returns (keys in the pool, distances computed).
-    """
-    pool = field(scratch, POOL)
-    fresh = field(scratch, FRESH)
-    room = field(scratch, POOL_SIZE)
-    together = min(1 + ef // _PLACES_PER_NODE, MOST_TOGETHER)
+@paste
+def _count_live(pool: Any, keys: Any) -> Any:
+    """How many of the pool's first keys are live."""
     live = np.int64(0)
+    for i in range(keys):
+        live += (get_i64(pool, i) & DEAD) == 0
+    return live
+
+
+@paste
+def _begin(layer: Any, size: Any, scratch: Any) -> Any:
+    """Make the pool's first keys a walk's beginning; how many are live."""
+    pool = field(scratch, POOL)
     for i in range(size):
         key = get_i64(pool, i) & ~EXPANDED
         set_i64(pool, i, key)
         visit(layer, node_of(key), scratch)
-        live += (key & DEAD) == 0
+    return _count_live(pool, size)
+
+
+@paste
+def _times_as_far(pool: Any, ef: Any, hoped: Any) -> Any:
+    """How much farther than `ef` a walk should go that hopes for so many live keys among the first `ef`: where they are
+    fewer it may overlook some, where they are fewer than half of it most, so that it had better give up: 0."""
+    many = _count_live(pool, ef)
+    return 1 if many >= hoped else 2 if 2 * many >= hoped else 0
+
+
+@jit
+def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: Any, scratch: Any) -> Any:
+    """Algorithm 2: the nearest to the query on one layer, from the first `size` keys of the pool.
+
+    The pool is sorted and ends where it has `ef` keys, `least` of them live; dead ones conduct and are dropped from its
+    far end only. Where `k` is not 0, it ends before what is much farther than the k-th: adaptive beam search
+    (Al-Jazzazi et al., "Distance Adaptive Beam Search for Provably Accurate Graph-Based Nearest Neighbor Search",
+    arXiv:2505.15636). A walk that finds too few live keys beside what is `hoped` goes on farther or gives up, as it
+    does where the scratch has no room for it. Returns (keys in the pool, 0 where it gave up; distances computed).
+    """
+    pool = field(scratch, POOL)
+    fresh = field(scratch, FRESH)
+    room = field(scratch, POOL_SIZE)
+    together = min(1 + max(ef, least) // _PLACES_PER_NODE, MOST_TOGETHER)
+    live = _begin(layer, size, scratch)
     compared = np.int64(0)
     at = np.int64(0)
     bound: Any = np.int64(ANYWHERE)
     while at < size:
-        if k > 0 and size >= k and live == size:
-            bound = _bound(pool, k, ef, scratch)
+        if hoped > 0 and at >= ef:
+            times = _times_as_far(pool, ef, hoped)
+            if times == 0:
+                return np.int64(0), compared
+            ef, least, hoped = times * ef, times * least, 0
+        if k > 0 and live >= k:
+            bound = _bound(pool, k, max(ef, least), scratch)
         count = np.int64(0)
         expanded = np.int64(0)
         while at < size and expanded < together:
@@ -452,7 +490,8 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, k: Any, scratch: Any) -> An
             set_i64(fresh, i, sort_key(distance_to(graph, slot, scratch)) | (node << 2))
         for i in range(count):
             near = get_i64(fresh, i)
-            if near >= bound or ((live >= ef or size == room) and near >= get_i64(pool, size - 1)):
+            whole = size == room or (size >= ef and live >= least)
+            if near >= bound or (whole and near >= get_i64(pool, size - 1)):
                 continue
             if not is_live(graph, slot_of(graph, layer, node_of(near))):
                 if get_i32(record(graph, layer, node_of(near)), HEAD) < 0:
@@ -464,10 +503,10 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, k: Any, scratch: Any) -> An
             at = min(at, put(pool, size, near))
             size += 1
             live += (near & DEAD) == 0
-            while live >= ef and (live > ef or get_i64(pool, size - 1) & DEAD):
+            while size > ef and live >= least and (live > least or get_i64(pool, size - 1) & DEAD):
                 size -= 1
                 live -= (get_i64(pool, size) & DEAD) == 0
-    return size, compared
+    return (np.int64(0) if ef > 0 and size == room and live < least else size), compared
 
 
 @paste

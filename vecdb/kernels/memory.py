@@ -9,7 +9,7 @@ With NUMBA_DISABLE_JIT the same kernels run as plain Python, addresses are flat 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ctypes import addressof, c_char
 from typing import Any, Final
 
@@ -50,10 +50,20 @@ class Struct:
     __slots__ = ("_items", "_numbers", "address")
 
     def __init__(self, *items: NDArray[Any] | int) -> None:
-        self._items = items  # lest the arrays be collected
+        self._items: Any = items  # lest the arrays be collected
         numbers: Any = [address_of(item) if isinstance(item, np.ndarray) else item for item in items]
         self._numbers = numbers if PLAIN else np.array(numbers, np.int64)
         self.address = numbers if PLAIN else address_of(self._numbers)
+
+    def replaced(self, items: Mapping[int, NDArray[Any] | int]) -> Struct:
+        """A copy with other items, by their numbers."""
+        copy = Struct.__new__(Struct)
+        copy._items = (self._items, items)
+        copy._numbers = self._numbers.copy()
+        for number, item in items.items():
+            copy._numbers[number] = address_of(item) if isinstance(item, np.ndarray) else item
+        copy.address = copy._numbers if PLAIN else address_of(copy._numbers)
+        return copy
 
     def set(self, number: int, value: int) -> None:
         """Change a number."""

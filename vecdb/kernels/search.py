@@ -26,7 +26,7 @@ from vecdb.kernels.graph import (
     load_query,
     node_of,
 )
-from vecdb.kernels.jit import Kernel, paste
+from vecdb.kernels.jit import Kernel, jit, paste
 from vecdb.kernels.memory import field, get_f32, get_f64, get_i32, get_i64, set_f64, set_i32, set_i64, shift
 
 
@@ -76,6 +76,25 @@ def keep(slots: Any, distances: Any, k: Any, found: Any, slot: Any, distance: An
     return found
 
 
+@jit
+def measure(graph: Any, query: Any, listed: Any, length: Any, ahead: Any, k: Any, slots: Any, distances: Any) -> Any:
+    """Write the k nearest by their vectors of `length` slots, the address of int64; how many they are. So many vectors
+    are fetched `ahead`: 0 where they have been."""
+    dim = field(graph, DIM)
+    metric = field(graph, METRIC)
+    vectors = field(graph, VECTORS)
+    found = np.int64(0)
+    for i in range(min(length, ahead)):
+        fetch_vector(graph, get_i64(listed, i))
+    for i in range(length):
+        if ahead > 0 and i + ahead < length:
+            fetch_vector(graph, get_i64(listed, i + ahead))
+        slot = get_i64(listed, i)
+        distance = exact_distance(metric, query, shift(vectors, slot * dim, 4), dim)
+        found = keep(slots, distances, k, found, slot, distance)
+    return found
+
+
 @paste
 def answer(
     graph: Any,
@@ -91,11 +110,9 @@ def answer(
 ) -> None:
     """Write the results of the query of that number: of the first `rerank` live keys of the pool's first `size` the k
     nearest by their vectors; where `rerank` is 0, the first k keys, without distances and in their order."""
-    dim = field(graph, DIM)
-    metric = field(graph, METRIC)
-    vectors = field(graph, VECTORS)
     pool = field(scratch, POOL)
     chosen = field(scratch, CHOSEN)
+    nearest = shift(slots, number * k, 4)
     most = rerank if rerank > 0 else k
     taken = np.int64(0)
     far: Any = np.int64(ANYWHERE)
@@ -103,20 +120,19 @@ def answer(
         key = get_i64(pool, i)
         if taken == most or key >= far:
             break
-        if key & DEAD == 0:
+        if key & DEAD:
+            continue
+        if rerank == 0:
+            set_i32(nearest, taken, node_of(key))
+        else:
             set_i64(chosen, taken, node_of(key))
             fetch_vector(graph, node_of(key))
-            taken += 1
-            if taken == k and field(graph, CODED) and metric != IP:
+            if taken == k - 1 and field(graph, CODED) and field(graph, METRIC) != IP:
                 far = doubtful(key, scratch)
-    nearest = shift(slots, number * k, 4)
-    exact = shift(distances, number * k, 8)
-    found = np.int64(0)
-    for i in range(taken):
-        slot = get_i64(chosen, i)
-        distance = exact_distance(metric, query, shift(vectors, slot * dim, 4), dim) if rerank > 0 else float(i)
-        found = keep(nearest, exact, k, found, slot, distance)
-    set_i64(counts, number, found)
+        taken += 1
+    if rerank > 0:
+        taken = measure(graph, query, chosen, taken, np.int64(0), k, nearest, shift(distances, number * k, 8))
+    set_i64(counts, number, taken)
 
 
 @Kernel
@@ -127,14 +143,18 @@ def search(
     queries: Any,
     count: Any,
     k: Any,
+    near: Any,
     ef: Any,
+    least: Any,
+    hoped: Any,
     rerank: Any,
     slots: Any,
     distances: Any,
     counts: Any,
     scratch: Any,
 ) -> Any:
-    """Algorithm 5 for `queries`, the address of (count, dim) float32, by a beam of `ef`.
+    """Algorithm 5 for `queries`, the address of (count, dim) float32, by a beam that ends as `beam` says; its `k` there
+    is `near`.
 
     Fills `slots` (count, k) int32, `distances` (count, k) float64, ascending by (distance, slot), and `counts`
     (count,) int64. Only live slots are returned: of the `rerank` nearest of the walk those that are nearest by their
@@ -142,20 +162,23 @@ def search(
     and in its order. Returns the number of distances that the walks computed.
     """
     compared = np.int64(0)
-    near = np.int64(0) if field(graph, METRIC) == IP else k  # inner products are no distances
+    none = np.int64(0)
+    # Upper layers only lead to the base: where few nodes may be found, they need not lead to one of these.
+    above = min(ef, np.int64(1))
     for number in range(count):
         query = shift(queries, number * field(graph, DIM), 4)
         load_query(graph, query, scratch)
         enter(graph, entry_layer, entry_node, scratch)
         size = np.int64(1)
         layer = entry_layer
-        while layer >= 0:
-            base = layer == 0
-            size, steps = beam(graph, layer, size, ef if base else np.int64(1), near if base else np.int64(0), scratch)
+        while layer > 0:
+            size, steps = beam(graph, layer, size, above, np.int64(1) - above, none, none, scratch)
             compared += steps
-            if layer > 0:
-                size = np.int64(1)
-                descend(graph, layer, size, scratch)
+            size = np.int64(1)
+            descend(graph, layer, size, scratch)
             layer -= 1
+        if layer == 0:
+            size, steps = beam(graph, layer, size, ef, least, hoped, near, scratch)
+            compared += steps
         answer(graph, query, number, size, k, rerank, slots, distances, counts, scratch)
     return compared

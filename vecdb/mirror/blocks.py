@@ -9,7 +9,6 @@ table and a new epoch.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any, NamedTuple
 from weakref import ReferenceType, ref
 
@@ -20,6 +19,7 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
 EPOCH, FREE = 0, 1  # in `state`
+BLANK = 0  # the place of a block of the fill value that is shared by all blocks which were cleared
 _NO_EPOCH = -1
 _MANY = 16  # records for each block: to remember which they are is not worth it any more
 _NO_RECORDS = np.zeros(0, np.int64)
@@ -49,22 +49,28 @@ class Blocks:
 
     def __init__(self, shape: tuple[int, ...], dtype: type, fill: int, count: int = 0) -> None:
         """`count` blocks of undefined content, for a loader to fill through `arena`."""
-        places = count + 8
+        places = count + 9
         self._fill = fill
         self._marks: list[_Mark] = []
-        self._retired: deque[tuple[ReferenceType[Any], Int32]] = deque()
+        # Places that a transaction replaced, and the epoch that it began with; ...
+        self._retired: list[tuple[Int32, int]] = []
+        # ... versions before the newest and the last epochs that they have blocks of, oldest first.
+        self._versions: list[tuple[ReferenceType[Any], int]] = []
+        self._kept = 0  # how many of the retired, the first ones, are kept for ...
+        self._kept_for: list[int] = []  # ... versions of these epochs
         self.arena: NDArray[Any] = np.empty((places, *shape), dtype)
         self.table: Int32 = np.zeros(max(count, 8), np.int32)
-        self.table[:count] = np.arange(count)
+        self.arena[BLANK] = fill
+        self.table[:count] = np.arange(1, count + 1)
         self.count = count
         self.epochs: Int64 = np.full(places, _NO_EPOCH, np.int64)
-        self.epochs[:count] = 0
+        self.epochs[: count + 1] = 0
         self.free: Int32 = np.zeros(places, np.int32)
         self.state: Int64 = np.zeros(2, np.int64)
         # Records that this transaction made ready to be changed, and how many times; None of many, or of all.
         self._owned: list[Int64] | None = None
         self._owned_records = 0
-        self._give_back(np.arange(count, places))
+        self._give_back(np.arange(count + 1, places))
 
     @property
     def per_block(self) -> int:
@@ -118,12 +124,15 @@ class Blocks:
         return records[: np.searchsorted(records, self.published * self.per_block)]
 
     def publish(self, previous: object) -> None:
-        """End the transaction. Places it replaced are free again once `previous`, the version before, is gone."""
+        """End the transaction. Places it replaced are free again once no version that has them is in use:
+        `previous`, the version before, or one before that."""
         first = self._marks[0]
         changed = self.changed()
         replaced = first.table[changed[changed < first.blocks]]
+        replaced = replaced[replaced != BLANK]
         if len(replaced):
-            self._retired.append((ref(previous), replaced))
+            self._retired.append((replaced, first.epoch))
+        self._versions.append((ref(previous), first.epoch - 1))
         self._drop_unused(first.epoch)
         self._marks.clear()
 
@@ -136,8 +145,23 @@ class Blocks:
         self._give_back(np.flatnonzero(candidates))
 
     def _recycle(self) -> None:
-        while self._retired and self._retired[0][0]() is None:
-            self._give_back(self._retired.popleft()[1])
+        """Free the replaced places that no version in use has: one that was filled in one epoch and replaced in a
+        later one is in all versions between."""
+        self._versions = [known for known in self._versions if known[0]() is not None]
+        if not self._retired:
+            return
+        in_use = np.array([epoch for _, epoch in self._versions], np.int64)
+        if in_use.tolist() == self._kept_for:  # what was kept for them before is kept still
+            retired, self._retired = self._retired[self._kept :], self._retired[: self._kept]
+        else:
+            retired, self._retired = self._retired, []
+        for places, replaced in retired:
+            births = self.epochs[places]
+            kept = np.searchsorted(in_use, births) < np.searchsorted(in_use, replaced)
+            self._give_back(places[~kept])
+            if kept.any():
+                self._retired.append((places[kept], replaced))
+        self._kept, self._kept_for = len(self._retired), in_use.tolist()
 
     def _give_back(self, places: NDArray[Any]) -> None:
         height = int(self.state[FREE])
@@ -175,6 +199,18 @@ class Blocks:
             self.arena[self.table[number]] = self._fill
         self.count = count
 
+    def clear(self, numbers: Int64) -> None:
+        """Have blocks hold the fill value, in no place of their own."""
+        own = self.table[numbers]
+        own = own[self.epochs[own] >= self._marks[-1].epoch] if self._marks else own
+        self.table[numbers] = BLANK
+        self._give_back(own[own != BLANK])
+
+    def is_cleared(self, numbers: Int64) -> NDArray[np.bool_]:
+        """Which of the blocks have no place of their own."""
+        cleared: NDArray[np.bool_] = self.table[numbers] == BLANK
+        return cleared
+
     def own(self, number: int) -> NDArray[Any]:
         """The block, ready to be changed."""
         place = self.table[number]
@@ -203,7 +239,12 @@ class Blocks:
         self._owned = None
         self._clone(numbers)
 
-    def _clone(self, numbers: Int64) -> None:
+    def replace_all(self, numbers: Int64) -> None:
+        """Make blocks (distinct ones) ready to be written whole: their content is undefined."""
+        self._owned = None
+        self._clone(numbers, copy=False)
+
+    def _clone(self, numbers: Int64, *, copy: bool = True) -> None:
         places = self.table[numbers]
         foreign = self.epochs[places] < self.state[EPOCH]
         count = int(np.count_nonzero(foreign))
@@ -214,7 +255,8 @@ class Blocks:
         clones = self.free[height - count : height].copy()
         self.state[FREE] = height - count
         self.epochs[clones] = self.state[EPOCH]
-        self.arena[clones] = self.arena[places[foreign]]
+        if copy:
+            self.arena[clones] = self.arena[places[foreign]]
         self.table[numbers[foreign]] = clones
 
     def _take(self) -> int:
@@ -225,4 +267,6 @@ class Blocks:
 
     @property
     def nbytes(self) -> int:
-        return self.arena.nbytes + self.table.nbytes + self.epochs.nbytes + self.free.nbytes
+        """Without the free places: most were never filled, and so take no memory."""
+        filled = int(self.arena[0].nbytes) * (len(self.arena) - self.free_places)
+        return filled + self.table.nbytes + self.epochs.nbytes + self.free.nbytes

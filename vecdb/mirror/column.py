@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vecdb.index.live import are_live
 from vecdb.index.quantizer import CODE_BLOCK, TRAINING_ROWS, Quantizer, inverse_lengths
+from vecdb.index.reach import reachable_from
 from vecdb.index.threads import Workers, usable_cores
 from vecdb.mirror.blocks import Blocks, BlocksView
-from vecdb.mirror.vectors import Vectors, flat
+from vecdb.mirror.vectors import Ranges, Vectors, flat
 from vecdb.options import GRAPH_FROM, Vector
 from vecdb.storage.catalog import Column, ColumnState
 from vecdb.storage.geometry import LIVE_BYTES, records_per_block
@@ -34,6 +36,9 @@ LINKS_HEAD = 8  # bytes: the version of a block of base-layer records
 # The mask of each bit of a byte of live bits.
 _BITS: Final = np.left_shift(1, np.arange(8)).astype(np.uint8)
 _NONE_ABSENT: Final = np.zeros(0, np.bool_)
+_NO_SLOTS: Final = np.zeros(0, np.int64)
+USED_TOGETHER: Final = 1024  # slots that are copied together where one is of use
+_FEWEST_SPARE: Final = 64  # slots
 _PARALLEL_FROM: Final = 64  # rows for which threads are started
 _ENCODED_AT_ONCE: Final = 4096
 # The quantizer is trained anew when so many rows since the last time lie outside its range, and ...
@@ -55,16 +60,17 @@ class Codes:
 
     @classmethod
     def empty(cls, quantizer: Quantizer | None, dim: int, capacity: int) -> Codes:
-        """Of undefined content, for `capacity` slots."""
+        """Of zeros, for `capacity` slots."""
         width = -(-dim // CODE_BLOCK) * CODE_BLOCK
         rows = capacity if quantizer is not None else 0
         return cls(quantizer, flat((rows, width), np.uint8), flat((capacity,), np.float32))
 
-    def grown(self, slots: int, capacity: int) -> Codes:
-        """A copy of the first `slots`, with room for more."""
+    def grown(self, used: Ranges, capacity: int) -> Codes:
+        """A copy of the slots that are used, with room for more."""
         larger = Codes.empty(self.quantizer, self.codes.shape[1], capacity)
-        larger.codes[:slots] = self.codes[:slots]
-        larger.weights[:slots] = self.weights[:slots]
+        for first, stop in used:
+            larger.codes[first:stop] = self.codes[first:stop]
+            larger.weights[first:stop] = self.weights[first:stop]
         return larger
 
     @property
@@ -90,6 +96,17 @@ class ColumnVersion:
         """The slots that may be found, ascending."""
         bits = np.unpackbits(self.live.gather().reshape(-1), bitorder="little")
         return np.flatnonzero(bits[: self.slots])
+
+    def count_reachable(self) -> int | None:
+        """How many live slots links of the base layer lead to from the entry point; None without links in memory."""
+        if not self.state.linked:
+            return None
+        layer, node = self.state.entry_layer, self.state.entry_node
+        if node < 0:
+            return 0
+        start = node if layer == 0 else int(_items(self.upper, np.array([node]), 0)[0])
+        found = reachable_from(start, self.links.arena, self.links.table, self.slots, RECORD_HEAD)
+        return int(np.count_nonzero(found[self.live_slots]))
 
     @cached_property
     def graph(self) -> Graph:
@@ -141,6 +158,8 @@ class ColumnMirror:
         self.live = Blocks((LIVE_BYTES,), np.uint8, 0, _blocks(slots, LIVE_SLOTS))
         self._marks: list[tuple[ColumnState, int, Codes | None]] = []
         self._waiting: Slots | None = None
+        self._left_out = 0  # slots that were gone when the flat arrays were made
+        self._gone: list[Slots] = []  # that this transaction made of no use, and may have
         self.version = self.present()
 
     @property
@@ -155,9 +174,15 @@ class ColumnMirror:
 
     @property
     def nbytes(self) -> int:
+        """Memory that is taken, or soon may be; flat arrays take none for slots that were left out."""
         vectors = 0 if self.vectors is None else self.vectors.array.nbytes
         codes = 0 if self.codes is None else self.codes.nbytes
-        return vectors + codes + sum(blocks.nbytes for blocks in self.blocks.values())
+        lengths = [self.slots, 1]
+        lengths += [] if self.vectors is None else [len(self.vectors.array)]
+        lengths += [] if self.codes is None else [len(self.codes.weights)]
+        capacity = max(lengths)
+        flat_ = (vectors + codes) * (capacity - self._left_out) // capacity
+        return flat_ + sum(blocks.nbytes for blocks in self.blocks.values())
 
     @property
     def array(self) -> Float32:
@@ -181,6 +206,8 @@ class ColumnMirror:
     # Transactions
 
     def mark(self) -> None:
+        if not self._marks:
+            self._gone = []
         self._marks.append((self.state, self.slots, self.codes))
         for blocks in self.blocks.values():
             blocks.mark()
@@ -233,11 +260,13 @@ class ColumnMirror:
         self.live.extend(_blocks(stop, LIVE_SLOTS))
         self.slots = stop
         self._set_live(first + np.flatnonzero(present), alive=True)
+        if not present.all():
+            self._gone.append(first + np.flatnonzero(~present))
         with Workers(usable_cores() if len(present) >= _PARALLEL_FROM else 1) as workers:
             if self.state.linked:
                 self._encode(first, present, workers)
                 self._link(first, present, workers, progress)
-            elif stop >= GRAPH_FROM:
+            elif stop >= GRAPH_FROM and self.state.live:
                 live = np.zeros(stop, np.bool_)
                 live[self.present().live_slots] = True
                 self._train(workers)
@@ -246,6 +275,7 @@ class ColumnMirror:
     def remove(self, slots: Slots) -> None:
         """Make slots not live; their nodes still conduct searches, until they are repaired."""
         self._set_live(slots, alive=False)
+        self._gone.append(slots)
         if not self.state.linked:
             return
         self._set_waiting(np.union1d(self.waiting(), self._linked(slots)))
@@ -277,6 +307,7 @@ class ColumnMirror:
         if len(waiting):
             self._repair(lambda repairer: repairer.repair(waiting[:most]))
             self._set_waiting(self._linked(waiting))
+            self._gone.append(waiting[:most])
 
     def mend(self, first: int, stop: int) -> None:
         """Turn the links of a range of slots away from those that wait: the first step of a complete repair."""
@@ -290,6 +321,7 @@ class ColumnMirror:
         if len(slots):
             self._repair(lambda repairer: repairer.remove(slots))
             self._set_waiting(self._linked(self.waiting()))
+            self._gone.append(slots)
         return len(slots)
 
     def _repair(self, work: Callable[[Repairer], None]) -> None:
@@ -307,6 +339,44 @@ class ColumnMirror:
                     workers,
                 )
             )
+
+    # Slots that are gone: not live, and without links
+
+    def conducts(self, space: Space) -> bool:
+        """Whether walks through dead slots read blocks of that kind: vectors only where there are no codes."""
+        return space is not Space.VECTORS or self.codes is None or self.codes.quantizer is None
+
+    def gone_blocks(self, space: Space, per_block: int) -> Slots:
+        """Blocks of so many slots that this transaction may have left without one of any use: they are not stored."""
+        if not self._gone:
+            return _NO_SLOTS
+        numbers = np.unique(np.concatenate(self._gone) // per_block)
+        return numbers[~self.are_stored(space, numbers, per_block)]
+
+    def are_stored(self, space: Space, numbers: Slots, per_block: int) -> NDArray[np.bool_]:
+        """Which blocks of so many slots are stored: those that have one of use, and the last."""
+        conducts = self.conducts(space)
+        if self.state.live + conducts * self.state.waiting == self.slots:
+            return np.ones(len(numbers), np.bool_)
+        gone = self.are_gone(numbers, per_block, by_links=conducts)
+        return ~gone | ((numbers + 1) * per_block >= self.slots)
+
+    def are_gone(self, numbers: Slots, per_block: int, *, by_links: bool = True) -> NDArray[np.bool_]:
+        """Which blocks of so many slots have none of any use; without links, as far as live bits tell."""
+        return _are_gone(self.present(), numbers, per_block, by_links=by_links)
+
+    def leave_out(self) -> Ranges:
+        """The slots that may be of use, in ranges of whole groups: those that are not gone in the version before, to
+        which a roll back leads, and all that came since. The others take no memory in new flat arrays."""
+        before = self.version
+        groups = np.arange(_blocks(self.slots, USED_TOGETHER))
+        new = (groups + 1) * USED_TOGETHER > before.slots
+        used = new.copy()
+        used[~new] = ~_are_gone(before, groups[~new], USED_TOGETHER)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], used, [False]]))) * USED_TOGETHER
+        ranges = [(first, min(stop, self.slots)) for first, stop in edges.reshape(-1, 2).tolist()]
+        self._left_out = self.slots - sum(stop - first for first, stop in ranges)
+        return ranges
 
     def _entry_slot(self) -> int:
         """The slot of the entry point; -1 where there is none."""
@@ -337,10 +407,17 @@ class ColumnMirror:
 
     def _grow(self, slots: int) -> None:
         """Room for vectors and codes. A larger array is a new one: versions keep the old."""
-        if self.vectors is not None and slots > len(self.vectors.array):
-            self.vectors = self.vectors.grown(self.slots, _larger(len(self.vectors.array), slots))
-        if self.codes is not None and slots > len(self.codes.weights):
-            self.codes = self.codes.grown(self.slots, _larger(len(self.codes.weights), slots))
+        vectors = self.vectors is not None and slots > len(self.vectors.array)
+        codes = self.codes is not None and slots > len(self.codes.weights)
+        if not (vectors or codes):
+            return
+        used = self.leave_out()
+        # By half of what is used, however many slots there ever were: so what is gone leaves memory in time.
+        spare = max(_FEWEST_SPARE, (self.slots - self._left_out) // 2)
+        if self.vectors is not None and vectors:
+            self.vectors = self.vectors.grown(used, max(slots, len(self.vectors.array) + spare))
+        if self.codes is not None and codes:
+            self.codes = self.codes.grown(used, max(slots, len(self.codes.weights) + spare))
 
     def _set_live(self, slots: Slots, *, alive: bool) -> None:
         numbers = slots // LIVE_SLOTS
@@ -357,12 +434,14 @@ class ColumnMirror:
 
     def _train(self, workers: Workers) -> None:
         """Make the quantizer out of the vectors there are, and the codes of all."""
-        options = self.column.options
+        options, before = self.column.options, self.codes
         quantizer = None
         if options.quantization == "u8":
             quantizer = self._trained()
         self.codes = Codes.empty(quantizer, options.dim, len(self.array))
         self._fill_codes(0, workers)
+        if before is not None and quantizer is not None:
+            self._translate_codes(before, self.codes, self.waiting())
         self.state = replace(self.state, trainings=self.state.trainings + 1, trained_rows=self.state.live, outliers=0)
 
     def _trained(self) -> Quantizer:
@@ -386,6 +465,14 @@ class ColumnMirror:
 
         workers.run(encode, first, slots, _ENCODED_AT_ONCE)
         return outliers
+
+    def _translate_codes(self, before: Codes, codes: Codes, dead: Slots) -> None:
+        """Give dead slots, which conduct but may have no vector any more, codes of what their old ones stand for."""
+        assert before.quantizer is not None and codes.quantizer is not None
+        width, metric = self.column.options.dim, self.column.options.metric
+        bytes_, weights = codes.codes[dead], codes.weights[dead]
+        codes.quantizer.encode(before.quantizer.decode(before.codes[dead, :width]), metric, bytes_, weights)
+        codes.codes[dead], codes.weights[dead] = bytes_, weights
 
     def _encode(self, first: int, present: NDArray[np.bool_], workers: Workers) -> None:
         """Encode new rows. The quantizer is trained anew where too many do not fit it, and looked at again when the
@@ -426,9 +513,21 @@ class ColumnMirror:
         self.state = replace(self.state, linked=True, upper=linker.entries, entry_layer=layer, entry_node=node)
 
 
-def _items(blocks: Blocks, nodes: Slots, item: int) -> NDArray[np.int32]:
+def _are_gone(version: ColumnVersion, numbers: Slots, per_block: int, *, by_links: bool = True) -> NDArray[np.bool_]:
+    slots = (numbers[:, None] * per_block + np.arange(per_block)).ravel()
+    inside = slots < version.slots
+    used = inside.copy()
+    used[inside] = are_live(version.live.arena, version.live.table, slots[inside])
+    if by_links and version.state.linked:
+        used[inside] |= _items(version.links, slots[inside], RECORD_HEAD) >= 0
+    gone: NDArray[np.bool_] = np.logical_not(used.reshape(-1, per_block).any(axis=1))
+    return gone
+
+
+def _items(blocks: Blocks | BlocksView, nodes: Slots, item: int) -> NDArray[np.int32]:
     """An item of nodes' records."""
-    items: NDArray[np.int32] = blocks.arena[blocks.table[nodes // blocks.per_block], nodes % blocks.per_block, item]
+    place, within = np.divmod(nodes, blocks.arena.shape[1])
+    items: NDArray[np.int32] = blocks.arena[blocks.table[place], within, item]
     return items
 
 
@@ -438,10 +537,6 @@ def links_per_block(options: Vector) -> int:
 
 def upper_per_block(options: Vector) -> int:
     return records_per_block(4 * (RECORD_HEAD + options.m))
-
-
-def _larger(capacity: int, slots: int) -> int:
-    return max(slots, capacity * 3 // 2)
 
 
 def _blocks(records: int, per_block: int) -> int:

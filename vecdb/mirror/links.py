@@ -29,11 +29,14 @@ from vecdb.storage.view import PendingWrites, Records
 
 _LAP: Final = 1 << 32
 _FOLDED: Final = 2  # bytes of blocks folded for each byte of an entry: so the journal is at most half of the blocks
+_NEVER: Final = np.iinfo(np.uint64).max  # the version of a block that nothing is laid over
 _TRIM_EVERY: Final = 16  # versions: to do it with each would cost each a page
 
 
 def write_links(writes: PendingWrites, table: int, mirror: ColumnMirror, version: int) -> None:
     """What the writer changed, as blocks or as an entry of the journal, whichever is less to write."""
+    if not mirror.state.linked:
+        return
     blocks, column = mirror.links, mirror.column.number
     written = blocks.changed()
     old, new = np.split(written, [np.searchsorted(written, blocks.published)])
@@ -52,6 +55,13 @@ def write_links(writes: PendingWrites, table: int, mirror: ColumnMirror, version
     block = np.empty((), _block(*blocks.arena.shape[1:]))
     block["version"] = version
     payloads: dict[bytes, bytes | None] = {}
+    stored = mirror.are_stored(Space.LINKS, written, blocks.per_block)
+    gone = np.union1d(mirror.gone_blocks(Space.LINKS, blocks.per_block), written[~stored])
+    gone = gone[~blocks.is_cleared(gone)]
+    blocks.clear(gone)
+    for number in gone.tolist():
+        payloads[keys.block(table, column, number)] = None
+    written = written[stored]
     for number, place in zip(written.tolist(), blocks.table[written].tolist(), strict=True):
         block["records"] = blocks.arena[place]
         payloads[keys.block(table, column, number)] = block.tobytes()
@@ -86,7 +96,12 @@ def read_links(records: Records, mirror: ColumnMirror, where: Place, numbers: Se
     """Read blocks, and what the journal has since a position of any, into those of a mirror."""
     blocks, block = mirror.links, _block(*mirror.links.arena.shape[1:])
     versions = np.zeros(blocks.count, np.uint64)
-    blocks.own_all(np.array(numbers, np.int64))
+    wanted = np.array(numbers, np.int64)
+    gone = find_missing(records, where, Space.LINKS, mirror, wanted, blocks.per_block)
+    versions[gone] = _NEVER
+    blocks.clear(gone)
+    numbers = np.setdiff1d(wanted, gone).tolist()
+    blocks.replace_all(np.array(numbers, np.int64))
     for part, payload in read_payloads(records, where, Space.LINKS, numbers, block.itemsize):
         found = np.frombuffer(payload, block)
         check_links(found["records"], mirror, where, Space.LINKS, part)
@@ -100,6 +115,17 @@ def read_links(records: Records, mirror: ColumnMirror, where: Place, numbers: Se
     places, within = np.divmod(slots.astype(np.int64), blocks.per_block)
     blocks.own_all(np.unique(places))
     blocks.arena[blocks.table[places], within] = journal["record"][late[::-1][last]]
+
+
+def find_missing(
+    records: Records, where: Place, space: Space, mirror: ColumnMirror, numbers: NDArray[np.int64], per_block: int
+) -> NDArray[np.int64]:
+    """Blocks of so many slots that the file does not have, as none of their slots is of use."""
+    conducts = mirror.conducts(space)
+    if mirror.state.live + conducts * mirror.state.waiting == mirror.slots:
+        return numbers[:0]
+    gone = numbers[mirror.are_gone(numbers, per_block, by_links=conducts and space is not Space.LINKS)].tolist()
+    return np.array([number for number in gone if records.get(space, where.key(number)) is None], np.int64)
 
 
 def _read_journal(

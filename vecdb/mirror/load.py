@@ -16,6 +16,7 @@ from vecdb.mirror.blocks import BlocksView
 from vecdb.mirror.column import (
     LIVE_SLOTS,
     RECORD_HEAD,
+    USED_TOGETHER,
     Codes,
     ColumnMirror,
     ColumnVersion,
@@ -23,7 +24,7 @@ from vecdb.mirror.column import (
     links_per_block,
     upper_per_block,
 )
-from vecdb.mirror.links import check_links, read_links, write_links
+from vecdb.mirror.links import check_links, find_missing, read_links, write_links
 from vecdb.mirror.payloads import Place, read_payload, read_payloads
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, ColumnState, Schema
@@ -47,18 +48,30 @@ def load_column(
     per_block = vectors_per_block(column)
     absent = np.ones(0 if quantizer is None else slots // per_block, np.bool_)
     mirror = ColumnMirror(column, state, slots, quantizer, absent if vectors else None)
-    _read_vectors(records, mirror, where, len(absent) * per_block, slots)
-    _read_codes(records, mirror, where, 0, slots)
-    read_links(records, mirror, where, range(mirror.links.count))
     for space, blocks in mirror.plain_blocks.items():
         for numbers, found in _read_blocks(records, mirror, where, space, range(blocks.count)):
             blocks.arena[blocks.table[numbers[0] : numbers[-1] + 1]] = found
     _check_live(mirror.present(), where)
+    read_links(records, mirror, where, range(mirror.links.count))
+    _check_waiting(mirror, where)
+    absent[find_missing(records, where, Space.VECTORS, mirror, np.arange(len(absent)), per_block)] = False
+    _read_vectors(records, mirror, where, len(absent) * per_block, slots)
+    _read_codes(records, mirror, where, 0, slots)
+    mirror.leave_out()
     return mirror
 
 
+def used_slots(records: Records, schema: Schema, column: Column, state: ColumnState, slots: int) -> int:
+    """About how many slots of a column take memory: all in whose neighbourhood one is live, and those that wait."""
+    where, used = Place(schema, column), state.waiting
+    for number in range(-(-slots // LIVE_SLOTS)):
+        payload = read_payload(records, where, Space.LIVE, number, LIVE_BYTES)
+        used += USED_TOGETHER * int(np.frombuffer(payload, np.uint8).reshape(-1, USED_TOGETHER // 8).any(axis=1).sum())
+    return min(used, slots)
+
+
 def memory_of(column: Column, state: ColumnState, slots: int, *, vectors: bool) -> int:
-    """About how many bytes a column takes in memory."""
+    """About how many bytes a column takes in memory, of which so many slots are used."""
     options = column.options
     graph = 0
     if state.linked:
@@ -94,16 +107,77 @@ class VectorsInFile:
     def __getitem__(self, wanted: slice | NDArray[np.int64]) -> Float32:
         slots = np.arange(self.shape[0])[wanted] if isinstance(wanted, slice) else wanted
         vectors = np.empty((len(slots), self.shape[1]), np.float32)
-        per_block = vectors_per_block(self._where.column)
-        numbers = slots // per_block
-        starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
-        for start, stop in zip(starts, [*starts[1:], len(slots)], strict=True):
-            number = int(numbers[start])
-            block = _vector_block(self._records, self._where, number)
-            first, last = int(slots[start]) - number * per_block, int(slots[stop - 1]) - number * per_block
-            run = last - first == stop - start - 1
-            vectors[start:stop] = block[first : last + 1] if run else block[slots[start:stop] - number * per_block]
+        _gather(self._records, self._where, slots, vectors)
         return vectors
+
+
+def _gather(records: Records, where: Place, slots: NDArray[np.int64], vectors: Stored) -> None:
+    """Fill `vectors` with those of slots."""
+    per_block = vectors_per_block(where.column)
+    numbers = slots // per_block
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+    for start, stop in zip(starts, [*starts[1:], len(slots)], strict=len(slots) > 0):
+        number = int(numbers[start])
+        block = _vector_block(records, where, number)
+        first, last = int(slots[start]) - number * per_block, int(slots[stop - 1]) - number * per_block
+        run = last - first == stop - start - 1
+        vectors[start:stop] = block[first : last + 1] if run else block[slots[start:stop] - number * per_block]
+
+
+def pack_flat(
+    records: Records,
+    schema: Schema,
+    column: Column,
+    codes: Codes | None,
+    slots: NDArray[np.int64],
+    live: NDArray[np.bool_],
+) -> Iterator[tuple[Space, Iterator[tuple[bytes, bytes]]]]:
+    """The vectors, and the codes where there are some, of `slots`, which get the numbers of their places: keys and
+    payloads of the blocks of each sub-database. `live` tells by slot who has a vector."""
+    where = Place(schema, column)
+    yield Space.VECTORS, _pack_vectors(records, where, slots, live)
+    if codes is not None and codes.quantizer is not None:
+        yield Space.CODES, _pack_codes(where, codes, codes.quantizer, slots, live)
+
+
+def _pack_vectors(
+    records: Records, where: Place, slots: NDArray[np.int64], live: NDArray[np.bool_]
+) -> Iterator[tuple[bytes, bytes]]:
+    per_block, dtype = vectors_per_block(where.column), vector_dtype(where.column)
+    for number, part in _packed_blocks(slots, live, per_block):
+        block: Any = np.zeros((per_block, where.column.options.dim), dtype)
+        vectors: Any = np.zeros((int(live[part].sum()), block.shape[1]), dtype)
+        _gather(records, where, part[live[part]], vectors)
+        block[: len(part)][live[part]] = vectors
+        yield where.key(number), block.tobytes()
+
+
+def _pack_codes(
+    where: Place, codes: Codes, quantizer: Quantizer, slots: NDArray[np.int64], live: NDArray[np.bool_]
+) -> Iterator[tuple[bytes, bytes]]:
+    per_block = codes_per_block(where.column)
+    for number, part in _packed_blocks(slots, live, per_block):
+        block = np.zeros(per_block, _code_record(where.column))
+        block["weight"][: len(part)] = codes.weights[part]
+        block["codes"][: len(part)] = codes.codes[part, : where.column.options.dim]
+        yield where.key(number), block.tobytes()
+    yield where.key(keys.QUANTIZER), _training(quantizer)
+
+
+def _packed_blocks(
+    slots: NDArray[np.int64], live: NDArray[np.bool_], per_block: int
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Blocks to be stored, as `ColumnMirror.are_stored` has it: numbers, and the slots that come into each."""
+    for start in range(0, len(slots), per_block):
+        part = slots[start : start + per_block]
+        if live[part].any() or start + per_block >= len(slots):
+            yield start // per_block, part
+
+
+def _training(quantizer: Quantizer) -> bytes:
+    """A quantizer as stored. Never change."""
+    step, mean = np.array(quantizer.step, "<f8"), quantizer.mean.astype("<f4")
+    return bytes(step.tobytes() + mean.tobytes())
 
 
 def load_vectors(records: Records, schema: Schema, version: ColumnVersion, most: int | None = None) -> None:
@@ -127,24 +201,31 @@ def follow(
     state: ColumnState,
     slots: int,
     changes: dict[Space, NDArray[np.uint32]],
+    version: int,
 ) -> None:
-    """Move a column on to the version that `records` reads; `changes` are the blocks that differ."""
+    """Move a column on to the `version` that `records` reads; `changes` are the blocks that differ."""
     where = Place(schema, mirror.column)
     mirror.mark()
     try:
         old, trainings, position = mirror.slots, mirror.state.trainings, mirror.state.journal
         mirror.resize(state, slots)
+        for space, blocks in mirror.plain_blocks.items():
+            changed = changes.get(space, _NO_BLOCKS).astype(np.int64)
+            blocks.replace_all(changed)
+            for numbers, found in _read_blocks(records, mirror, where, space, changed.tolist()):
+                blocks.arena[blocks.table[list(numbers)]] = found
+        _check_live(mirror.present(), where)
+        read_links(records, mirror, where, changes.get(Space.LINKS, _NO_BLOCKS).tolist(), position)
+        if mirror.vectors is not None:
+            changed, per_block = (
+                changes.get(Space.VECTORS, _NO_BLOCKS).astype(np.int64),
+                vectors_per_block(mirror.column),
+            )
+            mirror.vectors.forget(find_missing(records, where, Space.VECTORS, mirror, changed, per_block), version)
         _read_vectors(records, mirror, where, old, slots)
         if trainings != state.trainings:
             mirror.codes = None
         _read_codes(records, mirror, where, old, slots)
-        read_links(records, mirror, where, changes.get(Space.LINKS, _NO_BLOCKS).tolist(), position)
-        for space, blocks in mirror.plain_blocks.items():
-            changed = changes.get(space, _NO_BLOCKS).astype(np.int64)
-            blocks.own_all(changed)
-            for numbers, found in _read_blocks(records, mirror, where, space, changed.tolist()):
-                blocks.arena[blocks.table[list(numbers)]] = found
-        _check_live(mirror.present(), where)
     except BaseException:
         mirror.roll_back()
         raise
@@ -166,7 +247,8 @@ def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror, versio
             },
         )
     per_block = vectors_per_block(column)
-    for number, slots in _blocks_of(mirror.published_slots, mirror.slots, per_block):
+    _delete_gone(writes, Space.VECTORS, table, mirror, per_block)
+    for number, slots in _blocks_of(mirror, Space.VECTORS, mirror.published_slots, per_block):
         vectors = np.zeros((per_block, column.options.dim), vector_dtype(column))
         vectors[: slots.stop - slots.start] = mirror.array[slots]
         writes.put(Space.VECTORS, keys.block(table, column.number, number), vectors.tobytes())
@@ -177,20 +259,28 @@ def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror, versio
 def _write_codes(writes: PendingWrites, table: int, mirror: ColumnMirror, codes: Codes, quantizer: Quantizer) -> None:
     column = mirror.column
     if mirror.published_codes == 0:
-        training = np.float64(quantizer.step).astype("<f8").tobytes() + quantizer.mean.astype("<f4").tobytes()
-        writes.put(Space.CODES, keys.block(table, column.number, keys.QUANTIZER), training)
+        writes.put(Space.CODES, keys.block(table, column.number, keys.QUANTIZER), _training(quantizer))
     per_block = codes_per_block(column)
-    for number, slots in _blocks_of(mirror.published_codes, mirror.slots, per_block):
+    _delete_gone(writes, Space.CODES, table, mirror, per_block)
+    for number, slots in _blocks_of(mirror, Space.CODES, mirror.published_codes, per_block):
         block = np.zeros(per_block, _code_record(column))
         block["weight"][: slots.stop - slots.start] = codes.weights[slots]
         block["codes"][: slots.stop - slots.start] = codes.codes[slots, : column.options.dim]
         writes.put(Space.CODES, keys.block(table, column.number, number), block.tobytes())
 
 
-def _blocks_of(first: int, stop: int, per_block: int) -> Iterator[tuple[int, slice]]:
-    """The blocks in which the slots from `first` to `stop` are: numbers, and the slots of each up to `stop`."""
-    for number in range(first // per_block, -(-stop // per_block)):
-        yield number, slice(number * per_block, min((number + 1) * per_block, stop))
+def _blocks_of(mirror: ColumnMirror, space: Space, first: int, per_block: int) -> Iterator[tuple[int, slice]]:
+    """The blocks to be stored of the slots from `first` on: numbers, and the slots of each that there are."""
+    numbers = np.arange(first // per_block, -(-mirror.slots // per_block))
+    for number in numbers[mirror.are_stored(space, numbers, per_block)].tolist():
+        yield number, slice(number * per_block, min((number + 1) * per_block, mirror.slots))
+
+
+def _delete_gone(writes: PendingWrites, space: Space, table: int, mirror: ColumnMirror, per_block: int) -> None:
+    """Delete blocks that have no slot of use any more."""
+    for number in mirror.gone_blocks(space, per_block).tolist():
+        if number * per_block < mirror.published_slots:
+            writes.delete(space, keys.block(table, mirror.column.number, number))
 
 
 def read_vector(records: Records, schema: Schema, column: Column, slot: int) -> Stored:
@@ -222,9 +312,12 @@ def _read_vectors(records: Records, mirror: ColumnMirror, where: Place, first: i
     if stop == first or mirror.vectors is None:
         return
     array, per_block = mirror.vectors.array, vectors_per_block(mirror.column)
-    for number, slots in _blocks_of(first, stop, per_block):
-        low = max(first, slots.start)
-        array[low : slots.stop] = _vector_block(records, where, number)[low - slots.start :][: slots.stop - low]
+    numbers = np.arange(first // per_block, -(-stop // per_block))
+    missing = find_missing(records, where, Space.VECTORS, mirror, numbers, per_block)
+    for number in np.setdiff1d(numbers, missing).tolist():
+        start = number * per_block
+        low, high = max(first, start), min(stop, start + per_block)
+        array[low:high] = _vector_block(records, where, number)[low - start : high - start]
 
 
 def _read_codes(records: Records, mirror: ColumnMirror, where: Place, first: int, stop: int) -> None:
@@ -240,14 +333,16 @@ def _read_codes(records: Records, mirror: ColumnMirror, where: Place, first: int
         return
     codes, weights = mirror.codes.codes, mirror.codes.weights
     record, per_block = _code_record(mirror.column), codes_per_block(mirror.column)
-    numbers = range(first // per_block, -(-stop // per_block))
-    for part, payload in read_payloads(records, where, Space.CODES, numbers, per_block * record.itemsize):
-        start = part[0] * per_block
-        low, high = max(first, start), min(stop, start + len(part) * per_block)
-        block = np.frombuffer(payload, record)[low - start : high - start]
-        weights[low:high] = block["weight"]
-        codes[low:high, : options.dim] = block["codes"]
-    codes[first:stop, options.dim :] = ZERO_CODE
+    numbers = np.arange(first // per_block, -(-stop // per_block))
+    stored = np.setdiff1d(numbers, find_missing(records, where, Space.CODES, mirror, numbers, per_block))
+    for run in np.split(stored, np.flatnonzero(np.diff(stored) > 1) + 1):
+        for part, payload in read_payloads(records, where, Space.CODES, run.tolist(), per_block * record.itemsize):
+            start = part[0] * per_block
+            low, high = max(first, start), min(stop, start + len(part) * per_block)
+            block = np.frombuffer(payload, record)[low - start : high - start]
+            weights[low:high] = block["weight"]
+            codes[low:high, : options.dim] = block["codes"]
+            codes[low:high, options.dim :] = ZERO_CODE
 
 
 def _read_quantizer(records: Records, where: Place) -> Quantizer | None:
@@ -313,6 +408,14 @@ def _descends(entries: NDArray[np.int32], first: int, count: int) -> bool:
     slots, layers = existing[:, 0], existing[:, 1]
     numbers = first + np.arange(len(existing))
     return bool((slots >= 0).all() and (layers >= 1).all() and ((layers == 1) | (numbers > 0)).all())
+
+
+def _check_waiting(mirror: ColumnMirror, where: Place) -> None:
+    """Links of dead slots agree with the counters: where links are missing, no slot had any."""
+    linked = mirror.links.arena[mirror.links.table[: mirror.links.count], :, RECORD_HEAD].reshape(-1) >= 0
+    dead = np.unpackbits(mirror.live.view().gather().reshape(-1), bitorder="little")[: len(linked)] == 0
+    if np.count_nonzero(linked[: len(dead)] & dead) != mirror.state.waiting:
+        raise where.error(Space.LINKS, 0, "or another does not agree with the table's counters")
 
 
 def _check_live(version: ColumnVersion, where: Place) -> None:

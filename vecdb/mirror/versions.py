@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import count
-from typing import Any
+from itertools import count, islice
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from vecdb.errors import InternalError, TableNotFoundError
 from vecdb.index.exact import Rows
@@ -24,19 +25,47 @@ from vecdb.mirror.load import (
     memory_of,
     read_vector,
     stored_column,
+    used_slots,
 )
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, Table, read_tables
-from vecdb.storage.changes import read_block_changes
-from vecdb.storage.environment import Environment, ReadTransaction
+from vecdb.storage.changes import BlockChanges, read_block_changes
+from vecdb.storage.environment import Environment
 from vecdb.storage.header import State, read_state, seal_state
 from vecdb.storage.keys import Space
+from vecdb.storage.reader import ReadTransaction, SharedReadTransaction
 from vecdb.storage.view import Records
 
+Item = TypeVar("Item")
+Reader = TypeVar("Reader", bound=ReadTransaction)
 Place = tuple[int, int]  # (table, column)
 
-_MOST_RETRIES = 1000
+_MOST_RETRIES = 100
+_KEPT = 128  # of one version
+_SHARE_KEPT = 8  # of the memory, an eighth may be for what is kept of a version
 _BLOCKS_AT_ONCE = 64  # of vectors, read into memory by each search until all are there
+
+
+class Kept:
+    """What was made of one version's records and may be asked for again, within so many entries and bytes."""
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+        self._items: dict[Any, Any] = {}
+        self.get = self._items.get
+
+    def add(self, key: Any, item: Any, nbytes: int, most: int) -> None:
+        """Keep an item of about so many bytes, where all may have `most`; what was kept before may go for it."""
+        if nbytes > most:
+            return
+        if self.nbytes + nbytes > most or len(self._items) >= _KEPT:
+            self.clear()
+        self._items[key] = item
+        self.nbytes += nbytes
+
+    def clear(self) -> None:
+        self._items.clear()
+        self.nbytes = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +75,7 @@ class Version:
     state: State
     tables: Mapping[int, Table]
     columns: dict[Place, ColumnVersion] = field(default_factory=dict)
-    kept: dict[Any, Any] = field(default_factory=dict)  # what was made of its records and may be asked for again
+    kept: Kept = field(default_factory=Kept)
 
     @cached_property
     def sealed_state(self) -> bytes:
@@ -78,8 +107,11 @@ class View(ABC):
 
     @property
     @abstractmethod
-    def kept(self) -> dict[Any, Any] | None:
+    def kept(self) -> Kept | None:
         """What was made of this version's records, for who may ask for it again; None while they change."""
+
+    def keep(self, key: Any, item: Any, nbytes: int) -> None:  # noqa: B027 - while records change, nothing is kept
+        """Keep an item of about so many bytes for who may ask for it again."""
 
     @abstractmethod
     def column(self, table: Table, column: Column) -> ColumnVersion:
@@ -96,7 +128,7 @@ class View(ABC):
         memory = version.vectors
         if memory is not None:
             load_vectors(self.records, table.schema, version, None if whole else _BLOCKS_AT_ONCE)
-            if memory.whole:
+            if memory.whole and self.version_number >= memory.since:
                 return memory.array
         return VectorsInFile(self.records, table.schema, version)
 
@@ -107,6 +139,10 @@ class View(ABC):
     @abstractmethod
     def vector(self, table: Table, column: Column, slot: int) -> Stored:
         """One vector of this version, bit for bit."""
+
+    def in_parts(self, items: Callable[[View], Iterator[Item]], at_once: int) -> Iterator[Item]:
+        """Items for a caller who takes them when it likes, made `at_once` at a time. Not within a `with` block."""
+        return items(self)
 
     def find_table(self, name: str) -> Table:
         for table in self.tables.values():
@@ -142,8 +178,11 @@ class CommittedView(View):
         return self.version.state.version
 
     @property
-    def kept(self) -> dict[Any, Any]:
+    def kept(self) -> Kept:
         return self.version.kept
+
+    def keep(self, key: Any, item: Any, nbytes: int) -> None:
+        self._mirror.keep(self.version, key, item, nbytes)
 
     def column(self, table: Table, column: Column) -> ColumnVersion:
         return self._mirror.column(self.reader, self.version, table, column)
@@ -158,11 +197,73 @@ class CommittedView(View):
     def vector(self, table: Table, column: Column, slot: int) -> Stored:
         return read_vector(self.reader, table.schema, column, slot)
 
+    def in_parts(self, items: Callable[[View], Iterator[Item]], at_once: int) -> Iterator[Item]:
+        """Between two parts nothing waits for this reader, and `close` cuts it off."""
+        try:
+            source = items(self)
+            part = list(islice(source, at_once))
+            if len(part) == at_once:
+                self._hold()
+            else:
+                self.close()
+            yield from part
+            while len(part) == at_once:
+                with self.reader.working():
+                    part = list(islice(source, at_once))
+                yield from part
+        finally:
+            self.close()
+
+    def _hold(self) -> None:
+        self.reader.hold(self.version_number)
+
     def close(self) -> None:
         self.reader.close()
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class SnapshotView(CommittedView):
+    """A snapshot's version as one call sees it. It stays when the call is over."""
+
+    reader: SharedReadTransaction
+
+    def __enter__(self) -> SnapshotView:
+        self.reader.begin_call(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.reader.end_call(self)
+
+    def in_parts(self, items: Callable[[View], Iterator[Item]], at_once: int) -> Iterator[Item]:
+        source = items(self)
+        part: list[Item] | None = None
+        while part is None or len(part) == at_once:
+            with self.reader.working():
+                part = list(islice(source, at_once))
+            yield from part
+
+
+class HeldVersion:
+    """A committed version, for many calls of many threads, until it is closed."""
+
+    def __init__(self, mirror: Mirror, reader: SharedReadTransaction, version: Version) -> None:
+        self._mirror = mirror
+        self._reader = reader
+        self._version = version
+
+    @property
+    def number(self) -> int:
+        return self._version.state.version
+
+    def view(self) -> SnapshotView:
+        """For one call, in a `with` block."""
+        return SnapshotView(self._mirror, self._reader, self._version)
+
+    def end(self, why: str) -> None:
+        """Calls of other threads that are under way go on to their end."""
+        self._reader.end(why)
 
 
 class Mirror:
@@ -183,12 +284,15 @@ class Mirror:
         self.memory = memory
         self.columns: dict[Place, ColumnMirror] = {}
         self._ids: dict[int, SlotIds] = {}  # of tables that have a column in memory
+        # What versions in use, but no longer the newest, have in memory of columns that are not in `columns`.
+        self._older: WeakKeyDictionary[ColumnVersion, int] = WeakKeyDictionary()
         self._used: dict[Place, int] = {}  # when a column was last asked for, by a count of such calls
         self._calls = count()
         self._lock = threading.RLock()
         self._offered: Version | None = None
         with environment.read() as reader:
             self.newest = Version(read_state(reader), read_tables(reader))
+            self._header = self._read_header(reader)
 
     @classmethod
     def of(cls, environment: Environment, memory: int) -> Mirror:
@@ -201,21 +305,31 @@ class Mirror:
     # Reading
 
     def view(self) -> CommittedView:
-        """The newest committed version."""
-        for _ in range(_MOST_RETRIES):
-            reader = self.environment.read()
+        """The newest committed version, for one call."""
+        return CommittedView(self, *self._begin(self.environment.read))
+
+    def hold(self) -> HeldVersion:
+        """The newest committed version, for a snapshot."""
+        reader, version = self._begin(self.environment.read_shared)
+        reader.hold(version.state.version)
+        return HeldVersion(self, reader, version)
+
+    def _begin(self, read: Callable[[], Reader]) -> tuple[Reader, Version]:
+        for retries in range(_MOST_RETRIES):
+            reader = read()
             try:
-                version = self._match(reader)
+                version = self._match(reader, retries)
             except BaseException:
                 reader.close()
                 raise
             if version is not None:
-                return CommittedView(self, reader, version)
+                return reader, version
             reader.close()
         raise InternalError("the versions in memory and in the file never met")
 
-    def _match(self, reader: ReadTransaction) -> Version | None:
-        """The version that `reader` reads; None when a newer one was published since the reader began."""
+    def _match(self, reader: ReadTransaction, retries: int) -> Version | None:
+        """The version that `reader` reads; None when a newer one was published since the reader began. Where that is so
+        again and again, the file went back."""
         for version in (self.newest, self._offered, self.newest):
             if version is not None and reader.holds(Space.HEADER, keys.STATE, version.sealed_state):
                 return version
@@ -223,15 +337,29 @@ class Mirror:
         with self._lock:
             if state == self.newest.state:
                 return self.newest
-            if state.version < self.newest.state.version:
+            if state.version < self.newest.state.version and retries < _MOST_RETRIES - 1:
                 return None
             self._follow(reader, state)
             return self.newest
 
+    def _read_header(self, reader: ReadTransaction) -> bytes:
+        return bytes(reader.get(Space.HEADER, keys.FORMAT) or b"")
+
+    def _changes(self, reader: ReadTransaction, upto: int) -> BlockChanges | None:
+        """The blocks that others changed since the newest version; None where that can't be known, since the log was
+        trimmed, or something else was copied over the open file."""
+        known = self.newest.state.version
+        if upto <= known or self._read_header(reader) != self._header:
+            return None
+        return read_block_changes(reader, known, upto)
+
     def _follow(self, reader: ReadTransaction, state: State) -> None:
         """Another process committed: take over what it changed, or start anew where the log does not reach."""
         tables = read_tables(reader)
-        changes = read_block_changes(reader, self.newest.state.version, state.version)
+        changes = self._changes(reader, state.version)
+        if changes is None:
+            self._ids.clear()
+            self._header = self._read_header(reader)
         version = Version(state, tables)
         for place, mirror in list(self.columns.items()):
             table = tables.get(place[0])
@@ -242,7 +370,7 @@ class Mirror:
             changed = changes.get(place, {})
             if changed or (column_state, table.state.slots) != (mirror.state, mirror.slots):
                 try:
-                    follow(reader, table.schema, mirror, column_state, table.state.slots, changed)
+                    follow(reader, table.schema, mirror, column_state, table.state.slots, changed, state.version)
                 except BaseException:
                     self._drop(place)
                     raise
@@ -266,6 +394,12 @@ class Mirror:
                 self._make_room(0)
         return ids
 
+    def keep(self, version: Version, key: Any, item: Any, nbytes: int) -> None:
+        """Keep something made of a version's records."""
+        with self._lock:
+            version.kept.add(key, item, nbytes, self.memory // _SHARE_KEPT)
+            self._make_room(0)
+
     def column(self, reader: ReadTransaction, version: Version, table: Table, column: Column) -> ColumnVersion:
         """The column of `version`, which `reader` reads. One too large for the memory is left in the file."""
         place = (table.schema.table, column.number)
@@ -278,8 +412,9 @@ class Mirror:
                 return version.columns[place]
             state, slots = table.state.columns[column.number], table.state.slots
             has_codes = state.linked and column.options.quantization != "none"
+            used = used_slots(reader, table.schema, column, state, slots)
             for vectors in (True, False) if has_codes else (True,):
-                if self._make_room(memory_of(column, state, slots, vectors=vectors)):
+                if self._make_room(memory_of(column, state, used, vectors=vectors)):
                     return self._load(reader, version, table, column, vectors=vectors).version
             return stored_column(reader, table.schema, column, state, slots)
 
@@ -302,14 +437,18 @@ class Mirror:
         mirror = load_column(reader, table.schema, column, state, slots, vectors=vectors)
         if version is self.newest or version is self._offered:
             self.columns[place] = mirror
+        else:
+            self._older[mirror.version] = mirror.nbytes
         version.columns[place] = mirror.version
         return mirror
 
     def _make_room(self, size: int) -> bool:
-        """Make `size` more bytes fit; False if they can't. Ids go first, which are read again sooner than a column,
-        then the columns that were not asked for longest."""
+        """Make `size` more bytes fit; False if they can't. What is kept of filters goes first, then ids, which are read
+        again sooner than a column, then the columns that were not asked for longest."""
         if size > self.memory:
             return False
+        if self._nbytes() + size > self.memory:
+            self.newest.kept.clear()
         if self._nbytes() + size > self.memory:
             self._ids.clear()
         for place in sorted(self.columns, key=lambda place: self._used.get(place, -1)):
@@ -317,16 +456,19 @@ class Mirror:
                 break
             self._drop(place)
             self.newest.columns.pop(place, None)
-        return True
+        return self._nbytes() + size <= self.memory
 
     def _nbytes(self) -> int:
-        return sum(mirror.nbytes for mirror in self.columns.values()) + sum(ids.nbytes for ids in self._ids.values())
+        columns = sum(mirror.nbytes for mirror in self.columns.values()) + sum(self._older.values())
+        return columns + sum(ids.nbytes for ids in self._ids.values()) + self.newest.kept.nbytes
 
     def _drop(self, place: Place) -> None:
         """Drop a column, and with a table's last one the ids of its rows."""
         if all(other == place or other[0] != place[0] for other in self.columns):
             self._ids.pop(place[0], None)
-        self.columns.pop(place, None)
+        mirror = self.columns.pop(place, None)
+        if mirror is not None:
+            self._older[mirror.version] = mirror.nbytes  # until nobody uses it
 
     # Writing
 

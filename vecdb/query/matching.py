@@ -16,8 +16,10 @@ from vecdb.filters.tree import TRUE, Filter
 from vecdb.mirror.column import ColumnVersion
 from vecdb.mirror.versions import View
 from vecdb.storage.catalog import Table
+from vecdb.storage.geometry import LIVE_BYTES
 
-_KEPT: Final = 64  # of one version of the database
+_FEW_PARAMS: Final = 16
+_PLAIN: Final = frozenset((str, int, float, bool))
 
 
 class Matching:
@@ -32,6 +34,11 @@ class Matching:
         return len(self.found)
 
     @property
+    def nbytes(self) -> int:
+        """At most, with what is made of it later: a number for each slot, and bits twice."""
+        return 8 * len(self.found) + self._slots // 4 + LIVE_BYTES
+
+    @property
     def slots(self) -> NDArray[np.int64]:
         """(rows,) ascending."""
         return self.found.slots
@@ -42,12 +49,32 @@ class Matching:
         return self.found.bits(self._slots)
 
 
-def read_where(table: Table, where: object, params: object) -> Filter | None:
-    """A `where=` of any notation, checked against the table's fields; None where every row matches."""
+def read_where(view: View, table: Table, where: object, params: object) -> Filter | None:
+    """A `where=` of any notation, checked against the table's fields; None where every row matches.
+
+    What comes of a text is kept with the version: to parse and check it again takes as long as to search a few rows."""
     if where is None:
         return None if params is None else read_filter(where, params)
-    tree = check_filter(read_filter(where, params), table.schema.field_types)
+    place = _place_of_text(table, where, params) if isinstance(where, str) else None
+    kept = view.kept
+    if kept is not None and place is not None and (known := kept.get(place)) is not None:
+        tree: Filter = known
+    else:
+        tree = check_filter(read_filter(where, params), table.schema.field_types)
+        if place is not None:
+            view.keep(place, tree, len(place[1]))
     return None if tree == TRUE else tree
+
+
+def _place_of_text(table: Table, where: str, params: object) -> tuple[Any, ...] | None:
+    """Where the tree of a text is kept: by its parameters and their types, for 1 equals True. None where it is not."""
+    if params is None:
+        return table.schema.table, where
+    if type(params) not in (tuple, list) or len(params) > _FEW_PARAMS:  # type: ignore[arg-type]
+        return None
+    given: list[Any] = list(params)  # type: ignore[call-overload]
+    types = tuple(map(type, given))
+    return (table.schema.table, where, *given, types) if _PLAIN.issuperset(types) else None
 
 
 def find_rows(view: View, table: Table, where: Filter) -> Matching:
@@ -61,17 +88,15 @@ def find_matching(view: View, table: Table, version: ColumnVersion, where: Filte
 
 
 def _find(view: View, table: Table, where: Filter, version: ColumnVersion | None) -> Matching:
-    """Those of a committed version are kept as long as it is the newest: filters come again."""
-    kept: dict[Any, Matching] | None = view.kept
+    """Those of a committed version are kept with it: filters come again."""
+    kept = view.kept
     place = table.schema.table, None if version is None else version.column.number, where
     if kept is not None and (known := kept.get(place)) is not None:  # in one step: another thread may clear it
-        return known
+        found: Matching = known
+        return found
     slots, means = evaluate(view.records, table, where)
     if version is not None and version.state.live < table.state.rows:
         slots &= SlotSet.of_bits(version.live.gather().reshape(-1))
     matching = Matching(slots, means, table.state.slots)
-    if kept is not None:
-        if len(kept) >= _KEPT:
-            kept.clear()
-        kept[place] = matching
+    view.keep(place, matching, matching.nbytes)
     return matching

@@ -14,10 +14,8 @@ Strategy: TypeAlias = Literal["scan", "codes", "graph"]
 _COMPARED_PER_EF: Final = 16
 # Of rows that match a filter, so many are measured by their vectors sooner than anything else is begun.
 _FEW: Final = 256
-# A walk among the rows that match takes for each place in its beam the time of so many distances, ...
-_WALKED_PER_EF: Final = 1.5
-# ... for each neighbour of a node, and in the time of a distance it looks at so many nodes whether they match.
-_LOOKS_PER_DISTANCE: Final = 7
+# A walk that keeps only what matches takes, for each row that it meets on its way, the time of so many codes in a scan.
+_CODES_PER_PLACE: Final = 48
 
 
 class Route(NamedTuple):
@@ -49,13 +47,17 @@ def choose_route(version: ColumnVersion, k: int, ef: int | None, exact: bool, ma
         return scan if live <= walked else Route("graph", beam, walked)
     if found <= _FEW:
         return scan
-    degree = version.column.options.m0
-    looks = min(degree / (found / max(live, 1)), degree * degree)
-    walked = int(_WALKED_PER_EF * beam * (degree + looks / _LOOKS_PER_DISTANCE))
-    if found <= walked:
+    met = max(beam, least_matching(k, beam) * (live + version.state.waiting) // found)
+    if found <= _CODES_PER_PLACE * met:
         measured = max(beam, 4 * k)
         return Route("codes", measured, found) if _has_codes(version) and measured < found else scan
-    return Route("graph", beam, min(walked, found))
+    return Route("graph", beam, _COMPARED_PER_EF * met)
+
+
+def least_matching(k: int, ef: int) -> int:
+    """How many matching rows a walk goes on to look for. With half of what is beyond k, on data that are hard to search
+    it finds less under a filter that excludes rows at random than without."""
+    return k + max(ef - k, 0) * 3 // 4
 
 
 def _has_codes(version: ColumnVersion) -> bool:

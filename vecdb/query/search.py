@@ -20,7 +20,7 @@ from vecdb.options import MAX_BATCH_HITS, MAX_EF
 from vecdb.query.fetch import Wanted, fetch, fetch_ids
 from vecdb.query.matching import Matching, find_matching
 from vecdb.query.results import BatchHits, Hits, Plan
-from vecdb.query.route import Route, choose_route
+from vecdb.query.route import Route, choose_route, least_matching
 from vecdb.storage.catalog import Column, Table
 
 if TYPE_CHECKING:
@@ -169,16 +169,17 @@ def choose_threads(threads: int | None, queries: int) -> int:
 
 
 def _open(view: View, table: Table, column: Column, ask: Ask, queries: int) -> _Source:
-    version = _column(view, table, column, queries, use_exact=ask.exact)
+    version = _column(view, table, column, ask, queries)
     matching = None if ask.where is None else find_matching(view, table, version, ask.where)
     route = choose_route(version, ask.k, ask.ef, ask.exact, None if matching is None else len(matching))
     whole = queries > _LEAST_AT_ONCE or (matching is None and route.strategy == "scan")
     return _Source(version, view.vectors(table, version, whole=whole), route, matching)
 
 
-def _column(view: View, table: Table, column: Column, queries: int, *, use_exact: bool) -> ColumnVersion:
+def _column(view: View, table: Table, column: Column, ask: Ask, queries: int) -> ColumnVersion:
     """The column to search. The first answers of a process, while kernels are not loaded, are scans of the file."""
-    if KERNELS or use_exact or queries > _LEAST_AT_ONCE or not table.state.columns[column.number].linked:
+    ready = bool(KERNELS) if ask.where is None else KERNELS.for_filters
+    if ready or ask.exact or queries > _LEAST_AT_ONCE or not table.state.columns[column.number].linked:
         return view.column(table, column)
     if 4 * column.options.dim * table.state.slots > _SCANNED_WITHOUT_KERNELS:
         return view.column(table, column)
@@ -216,17 +217,16 @@ def _by_codes(source: _Source, queries: Float32, k: int, route: Route) -> Neares
     assert ef is not None
     measured = isinstance(vectors, np.ndarray)
     most = k if measured else ef
-    if matching is None:
+    if route.strategy == "graph":
         from vecdb.index import graph
 
-        found = graph.search(version.graph, queries, most, ef, measured=measured)
+        walked = version.graph if matching is None else graph.among(version.graph, matching.bits, len(matching))
+        found = graph.search(walked, queries, most, ef, least=least_matching(k, ef), measured=measured)
     else:
         from vecdb.index import filtered
 
-        if route.strategy == "graph":
-            found = filtered.search(version.graph, matching.bits, queries, most, ef, measured=measured)
-        else:
-            found = filtered.scan_codes(version.graph, matching.slots, queries, most, ef, measured=measured)
+        assert matching is not None
+        found = filtered.scan(version.graph, matching.slots, queries, most, ef, measured=measured)
     return found if measured else exact.rank(found, vectors, queries, k, version.column.options.metric)
 
 
@@ -235,7 +235,7 @@ def _scan(source: _Source, queries: Float32, k: int) -> Nearest:
     if matching is not None and version.state.linked and isinstance(vectors, np.ndarray) and k <= _MOST_SORTED_IN:
         from vecdb.index import filtered
 
-        return filtered.scan_vectors(version.graph, matching.slots, queries, k)
+        return filtered.scan(version.graph, matching.slots, queries, k)
     slots = version.live_slots if matching is None else matching.slots
     return exact.scan(vectors, slots, queries, k, version.column.options.metric)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from vecdb.errors import CorruptionError, Error
@@ -111,7 +111,7 @@ def read_tables(records: Records) -> dict[int, Table]:
         number = keys.table_of_definition(key)
         if number is None:
             continue
-        schema = _decode_schema(number, payload)
+        schema = decode_schema(number, bytes(payload))
         state = records.get(Space.CATALOG, keys.counters(number))
         if state is None:
             raise CorruptionError(f"table {schema.name!r} has no counters")
@@ -146,7 +146,8 @@ def delete_table(writes: PendingWrites, table: int) -> None:
             writes.delete(space, key)
 
 
-def _decode_schema(number: int, payload: bytes | memoryview) -> Schema:
+@lru_cache(maxsize=1024)  # who follows other processes reads the same ones again and again
+def decode_schema(number: int, payload: bytes) -> Schema:
     definition = unpack(payload, f"the definition of table {number}")
     try:
         columns = tuple(Column(place, name, Vector(**made)) for place, name, made in definition["columns"])

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from itertools import chain
+from operator import add
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,6 @@ Numbers: TypeAlias = NDArray[np.uint32]
 BlockChanges: TypeAlias = dict[tuple[int, int], dict[Space, Numbers]]
 
 _TRIM_EVERY = 64  # versions: to do it with each would cost each a page
-_ENTRY: np.dtype[Any] = np.dtype(">u4")
 
 
 def write_changes(writes: PendingWrites, version: int) -> None:
@@ -64,7 +65,9 @@ def read_block_changes(records: Records, after: int, upto: int) -> BlockChanges 
     if expected != upto + 1:
         return None
     return {
-        place: {space: np.unique(np.concatenate(parts)) for space, parts in spaces.items()}
+        place: {
+            space: parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)) for space, parts in spaces.items()
+        }
         for place, spaces in found.items()
     }
 
@@ -75,7 +78,7 @@ def _blocks_of(payload: bytes | memoryview, version: int) -> Iterator[tuple[int,
     try:
         for table, column, space, ranges in entry[1]:
             yield int(table), int(column), Space(space.encode()), _decode_ranges(ranges)
-    except (TypeError, ValueError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, struct.error, IndexError, AttributeError) as error:
         raise CorruptionError(f"{what} is malformed: {error}") from error
 
 
@@ -93,7 +96,9 @@ def _encode_ranges(numbers: list[int]) -> bytes:
 
 
 def _decode_ranges(ranges: bytes) -> Numbers:
-    pairs = np.frombuffer(ranges, _ENTRY).reshape(-1, 2).astype(np.int64)
-    if len(pairs) == 0 or pairs.sum(axis=1).max() > 2**32 or pairs[:, 1].sum() > 2**32:
+    runs = struct.unpack(f">{len(ranges) // 4}I", ranges)
+    firsts, lengths = runs[::2], runs[1::2]
+    if not runs or len(firsts) != len(lengths) or sum(lengths) > 2**32 or max(map(add, firsts, lengths)) > 2**32:
         raise ValueError("impossible ranges")
-    return np.concatenate([np.arange(first, first + length) for first, length in pairs]).astype(np.uint32)
+    numbers = chain.from_iterable(range(first, first + length) for first, length in zip(firsts, lengths, strict=True))
+    return np.fromiter(numbers, np.uint32, sum(lengths))

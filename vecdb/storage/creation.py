@@ -9,7 +9,7 @@ import lmdb
 
 from vecdb.errors import DatabaseNotFoundError, ReadOnlyError, StorageFullError, StorageIOError
 from vecdb.options import DEFAULT_TIMEOUT, MIN_MAP
-from vecdb.storage.environment import NO_SPACE
+from vecdb.storage.environment import NO_SPACE, sync_folder
 from vecdb.storage.gate import WriterGate
 from vecdb.storage.header import write_new
 from vecdb.storage.keys import Space
@@ -41,15 +41,19 @@ def create_database(path: str) -> None:
         raise StorageIOError(f"{path} could not be created: {error}") from error
 
 
-def sync_folder(folder: str) -> None:
-    """Make a new name in `folder` survive a power cut; LMDB does not."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+def give_new_name(draft: str, path: str) -> None:
+    """Make a whole, synced file appear under its final name, and nothing be overwritten: FileExistsError otherwise."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        os.link(draft, path)
+        os.unlink(draft)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links; rename would overwrite a file that came in between.
+        if os.path.exists(path):
+            raise FileExistsError(path) from None
+        os.rename(draft, path)
+    sync_folder(os.path.dirname(os.path.abspath(path)))
 
 
 def _write_draft(draft: str) -> None:

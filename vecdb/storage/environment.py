@@ -8,8 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple, TypeVar
 from weakref import WeakSet
 
 import lmdb
@@ -17,29 +17,45 @@ import lmdb
 from vecdb.errors import (
     CorruptionError,
     DatabaseError,
+    Error,
     LockTimeoutError,
     NotAVecdbError,
+    NotSupportedError,
     ReadOnlyError,
     StaleHandleError,
     StorageFullError,
     StorageIOError,
     TransactionError,
 )
-from vecdb.options import DEFAULT_TIMEOUT, MAP_RESERVE, MAX_READERS, MIN_MAP
+from vecdb.options import DEFAULT_TIMEOUT, MAP_RESERVE, MAX_HELD_BYTES, MAX_HELD_SECONDS, MAX_READERS, MIN_MAP
 from vecdb.storage import keys, preflight
 from vecdb.storage.gate import WriterGate
-from vecdb.storage.header import State, read_header, seal_state
+from vecdb.storage.header import State, encode_state, read_header, read_state, seal_state
 from vecdb.storage.keys import Space
-from vecdb.storage.records import seal, unseal
-from vecdb.storage.view import Changes, Records
+from vecdb.storage.reader import ReadTransaction, SharedReadTransaction
+from vecdb.storage.records import seal
+from vecdb.storage.view import Changes
 
 _FileKey = tuple[int, int]
+Reader = TypeVar("Reader", bound=ReadTransaction)
 NO_SPACE: Final = frozenset(
     number for name in ("EFBIG", "ENOSPC", "EDQUOT") if (number := getattr(errno, name, None)) is not None
 )
-_SHORT_WRITE: Final = errno.EIO  # LMDB reports a short write, as of a full disk, as a plain I/O error
+SHORT_WRITE: Final = errno.EIO  # LMDB reports a short write, as of a full disk, as a plain I/O error
 _MOST_SPACES: Final = 32
+_REAP_SECONDS: Final = 1.0  # between two looks, at commits, for readers that died
+_LARGE_COMMIT: Final = 1 << 20  # bytes
+_WATCH_SECONDS: Final = 1.0  # between two looks at readers that are held
 _FORKED: Final = "start processes by spawn or forkserver, or close the database before a fork and connect after it"
+
+
+class Held(NamedTuple):
+    """A snapshot, or a scan that was begun, and what it costs."""
+
+    version: int
+    seconds: float
+    behind: int  # commits
+    kept_bytes: int  # of the file, that later commits would have used again
 
 
 class Environment:
@@ -57,16 +73,24 @@ class Environment:
         self._condition = threading.Condition(self._lock)  # the same lock, which is entered faster by itself
         # Weak, so that a reader lost to an interrupt does not count for ever.
         self._readers: WeakSet[ReadTransaction] = WeakSet()
+        self._watcher: threading.Thread | None = None
+        self._ending = threading.Event()
         self._closed = False
         self._remapping = False
         self._writing = False
         self.companion: object = None  # what the mirror keeps for all handles on this file
         self._identity = _identity(path)
+        self._locking = True
+        self._reaped = 0.0
+        self._large = False  # whether the last commit was
         self._lmdb, self._map_size = self._open()
         self._lock_identity = _identity(path + "-lock")
         self._spaces: dict[Space, lmdb._Database] = {}
         self._open_spaces()
         self.gate = None if readonly else WriterGate(path)
+        if _identity(path) != self._identity:
+            self.close()
+            raise StaleHandleError(f"{path} was replaced while it was being opened; connect again")
 
     # Opening
 
@@ -85,6 +109,10 @@ class Environment:
                 if _code(error) == errno.ENOMEM and wish > least:
                     wish = max(least, wish // 4)
                     continue
+                # On read-only media LMDB does without its lock file by itself, but not where it lacks the permission.
+                if self.readonly and self._locking and _code(error) in (errno.EACCES, errno.EPERM):
+                    self._locking = False
+                    continue
                 raise self._open_error(error) from error
 
     def _open_map(self, map_size: int) -> lmdb.Environment:
@@ -93,6 +121,7 @@ class Environment:
             map_size=map_size,
             subdir=False,
             readonly=self.readonly,
+            lock=self._locking,
             metasync=self.sync_meta,
             create=not self.readonly,
             mode=0o600,
@@ -103,7 +132,7 @@ class Environment:
         )
 
     def _open_error(self, error: lmdb.Error) -> DatabaseError:
-        if _code(error) in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if _code(error) in (errno.EACCES, errno.EPERM, errno.EROFS) and not self.readonly:
             return ReadOnlyError(f"{self.path} or its lock file may not be written; connect with readonly=True")
         if isinstance(error, (lmdb.CorruptedError, lmdb.VersionMismatchError, lmdb.PageNotFoundError)):
             return CorruptionError(f"{self.path} is damaged: {error}")
@@ -114,7 +143,7 @@ class Environment:
     def _open_spaces(self) -> None:
         try:
             if not self.readonly:
-                self._lmdb.reader_check()
+                self._reap()
             with self._lmdb.begin() as transaction:
                 found = {bytes(name) for name, _ in transaction.cursor()}
             if Space.HEADER.value not in found:
@@ -145,6 +174,13 @@ class Environment:
     def read(self) -> ReadTransaction:
         """Begin to read the newest commit; busy until told otherwise. After a fork the lock may never come free: the
         caller has asked `check_usable`."""
+        return self._begin(ReadTransaction)
+
+    def read_shared(self) -> SharedReadTransaction:
+        """The same for many threads."""
+        return self._begin(SharedReadTransaction)
+
+    def _begin(self, kind: type[Reader]) -> Reader:
         deadline = None
         while True:
             with self._lock:
@@ -153,7 +189,7 @@ class Environment:
                     self._condition.wait()
                 self.check_usable()
                 try:
-                    reader = ReadTransaction(self, self._lmdb.begin(buffers=True))
+                    reader = kind(self, self._lmdb.begin(buffers=True))
                     self._readers.add(reader)
                     return reader
                 except lmdb.MapResizedError:
@@ -174,6 +210,13 @@ class Environment:
             else:
                 time.sleep(0.001)
 
+    def copy(self, transaction: lmdb.Transaction[memoryview], descriptor: int) -> None:
+        """Write what a transaction reads into an empty file, without free pages."""
+        try:
+            self._lmdb.copyfd(descriptor, compact=True, txn=transaction)
+        except lmdb.Error as error:
+            raise self._io_error(error) from error
+
     def _forget(self, reader: ReadTransaction) -> None:
         with self._lock:
             self._readers.discard(reader)
@@ -184,6 +227,79 @@ class Environment:
         """Wait, under the condition, until `done`."""
         if not self._condition.wait_for(done, timeout):
             raise LockTimeoutError(f"{self.path}: {what} for {timeout:g} s")
+
+    # Readers that are held
+
+    def size(self) -> tuple[int, int]:
+        """LMDB's number of the newest commit, and the bytes of all pages that were ever used."""
+        with self._lock:
+            known = self._lmdb.info()
+            return known["last_txnid"], (known["last_pgno"] + 1) * self._lmdb.stat()["psize"]
+
+    def held(self) -> list[Held]:
+        """The snapshots and scans of this process."""
+        return [what for _, what in self._look()[0]]
+
+    def others_behind(self) -> dict[int, int]:
+        """How many commits, of LMDB's, the oldest reader of each other process is behind, by process id."""
+        self._reap()
+        newest = self.size()[0]
+        behind: dict[int, int] = {}
+        with self._lock:
+            readers = self._lmdb.readers()
+        for line in readers.splitlines():
+            process, *_, commit = line.split()
+            if process.isdecimal() and commit.isdecimal() and int(process) != self._pid:
+                behind[int(process)] = max(behind.get(int(process), 0), newest - int(commit))
+        return behind
+
+    def _reap(self) -> None:
+        """Clear away the readers of processes that died: what they read could not be used again."""
+        self._reaped = time.monotonic()
+        self._lmdb.reader_check()
+
+    def watch(self) -> None:
+        """Have a thread look at the readers that are held, as long as there are any."""
+        with self._lock:
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="vecdb-watch", daemon=True)
+                with suppress(RuntimeError):  # no threads are to be had, as while Python exits
+                    self._watcher.start()
+
+    def _watch(self) -> None:
+        while not self._ending.wait(_WATCH_SECONDS):
+            with self._lock:
+                if not any(reader.held for reader in self._readers):
+                    self._watcher = None
+                    return
+            with suppress(Error):  # which is told to those who read
+                self._end_the_long()
+
+    def _end_the_long(self) -> None:
+        """A reader keeps what was there when it began: of the file, and in memory. None does so without end."""
+        readers, used = self._look()
+        for reader, (version, seconds, _, kept) in readers:
+            most = max(MAX_HELD_BYTES, used)
+            if seconds > MAX_HELD_SECONDS:
+                why = f"for longer than {MAX_HELD_SECONDS:g} s"
+            elif kept > most:
+                why = f"while {kept} bytes of the file could not be used again, more than {most}"
+            else:
+                continue
+            reader.end(f"the snapshot or scan of version {version} was ended, since it was open {why}; begin anew")
+
+    def _look(self) -> tuple[list[tuple[ReadTransaction, Held]], int]:
+        """The readers that are held, and the bytes that the newest commit uses."""
+        with self.read() as now:
+            used, newest, file_bytes = now.used_bytes(), read_state(now).version, self.size()[1]
+        with self._lock:
+            readers = [(reader, reader.held) for reader in self._readers if reader.held is not None]
+        found = []
+        for reader, hold in readers:
+            behind = newest - hold.version
+            kept = max(0, file_bytes - used - hold.free_bytes) if behind else 0
+            found.append((reader, Held(hold.version, time.monotonic() - hold.began, behind, kept)))
+        return found, used
 
     # Writing
 
@@ -199,11 +315,19 @@ class Environment:
         """Commit `changes`, made on top of the commit `base`, in one LMDB transaction; the caller holds the gate.
 
         A full map grows and the changes, which are still in memory, are written again.
+
+        LMDB uses the pages that a commit gave up in the second commit after it. So that nothing waits for long, one of
+        nothing but the state comes before each that is large, or follows a large one.
         """
         self.check_usable()
         self.check_in_place()
+        if time.monotonic() > self._reaped + _REAP_SECONDS:
+            self._reap()
+        follows_large, self._large = self._large, _size(changes) >= _LARGE_COMMIT
         while True:
             try:
+                if follows_large or self._large:
+                    self._write_once(_nothing_but(base), base)
                 self._write_once(changes, base)
                 if sync and not self.sync_meta:
                     self._lmdb.sync(True)
@@ -254,26 +378,74 @@ class Environment:
 
     def _remap(self, wish: Callable[[int], int], timeout: float) -> None:
         """Map more of the file, which LMDB allows only while nothing of this process reads it."""
+        with self._while_unused(timeout, "the file must be mapped anew"):
+            size = wish(self._map_size)
+            if self.max_size is not None:
+                size = min(size, max(self.max_size, os.path.getsize(self.path)))
+            self._lmdb.set_mapsize(_whole_pages(size))
+            self._map_size = _whole_pages(size)
+
+    @contextmanager
+    def _while_unused(self, timeout: float, why: str) -> Iterator[None]:
+        """While nothing of this process reads or writes; snapshots and scans that do for long are ended."""
         with self._condition:
             self._wait_for(lambda: not self._remapping, timeout, "the map has been growing")
             self._remapping = True
             try:
-                self._wait_for(
-                    lambda: not self._readers and not self._writing,
-                    timeout,
-                    "the file must be mapped anew, but a scan has been reading it",
-                )
+
+                def unused() -> bool:
+                    return not self._readers and not self._writing
+
+                if not self._condition.wait_for(unused, timeout):
+                    for reader in [reader for reader in self._readers if reader.held is not None]:
+                        reader.end(f"the snapshot or scan was ended, since {why}; begin anew")
+                    self._wait_for(unused, timeout, f"{why}, but a call has been reading it")
                 self.check_usable()
-                size = wish(self._map_size)
-                if self.max_size is not None:
-                    size = min(size, max(self.max_size, os.path.getsize(self.path)))
-                self._lmdb.set_mapsize(_whole_pages(size))
-                self._map_size = _whole_pages(size)
+                yield
             except lmdb.Error as error:
                 raise self._io_error(error) from error
             finally:
                 self._remapping = False
                 self._condition.notify_all()
+
+    # Another file
+
+    def check_alone(self) -> None:
+        """Raise where other processes have the file open, so that it can't be replaced."""
+        others = None if self.gate is None else self.gate.others
+        if others is None:
+            raise NotSupportedError(
+                f"{self.path}: on this system it can't be told whether other processes have the file open; "
+                "dump it and load it into a new file instead"
+            )
+        if others:
+            raise LockTimeoutError(
+                f"{self.path} is open in another process, so that it can't be replaced by a packed copy; nothing was "
+                "changed; close it there first"
+            )
+
+    def replace(self, draft: str, timeout: float) -> None:
+        """Put a finished file in the place of this one, under all handles of this process; the caller has the turn."""
+        assert self.gate is not None
+        with self._while_unused(timeout, "the file is replaced by a packed copy"):
+            self.check_in_place()
+            self.check_alone()
+            self._lmdb.close()
+            try:
+                with self.gate.alone() as alone:
+                    if not alone:
+                        self.check_alone()
+                        raise LockTimeoutError(f"{self.path} is being opened by another process; nothing was changed")
+                    self.gate.move(draft)
+                    os.replace(draft, self.path)
+                    sync_folder(os.path.dirname(self.path))
+            finally:
+                self._identity = _identity(self.path)
+                self._lmdb, self._map_size = self._open()
+                self._lock_identity = _identity(self.path + "-lock")
+                self._spaces.clear()
+                self._open_spaces()
+        REGISTRY.moved(self)
 
     def read_error(self, error: lmdb.Error) -> DatabaseError:
         """What an error of the engine means to somebody who reads."""
@@ -283,7 +455,7 @@ class Environment:
 
     def _io_error(self, error: lmdb.Error) -> DatabaseError:
         code = _code(error)
-        if code in NO_SPACE or (code == _SHORT_WRITE and self._disk_is_full()):
+        if code in NO_SPACE or (code == SHORT_WRITE and self._disk_is_full()):
             return StorageFullError(f"{self.path}: no space left on the disk; the transaction was rolled back")
         if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
             return self.read_error(error)
@@ -320,6 +492,7 @@ class Environment:
             for reader in list(self._readers):
                 reader.abort()
             self._readers.clear()
+            self._ending.set()
             self._lmdb.close()
             if self.gate is not None:
                 self.gate.close()
@@ -328,98 +501,6 @@ class Environment:
         """In a forked child: let go of the writer's descriptor, so that a dead parent's turn ends."""
         if self.gate is not None:
             self.gate.close()
-
-
-class ReadTransaction(Records):
-    """One version of the file, as LMDB sees it. Buffers it gives are valid until it is closed."""
-
-    __slots__ = ("__weakref__", "_environment", "_spaces", "_transaction", "busy")
-
-    def __init__(self, environment: Environment, transaction: lmdb.Transaction[memoryview]) -> None:
-        self._environment = environment
-        self._spaces = environment._spaces
-        self._transaction: lmdb.Transaction[memoryview] | None = transaction
-        self.busy = True
-
-    def get(self, space: Space, key: bytes) -> memoryview | None:
-        value = self._get(space, key)
-        return None if value is None else unseal(space, key, value)
-
-    def holds(self, space: Space, key: bytes, sealed: bytes) -> bool:
-        """Whether a record is stored as exactly these bytes: known ones need not be verified and decoded again."""
-        value = self._get(space, key)
-        return value is not None and bytes(value) == sealed
-
-    def _get(self, space: Space, key: bytes) -> memoryview | None:
-        try:
-            return (self._transaction or self._lmdb()).get(key, None, self._spaces[space])
-        except lmdb.Error as error:
-            raise self._environment.read_error(error) from error
-
-    def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
-        first = max(prefix, start)
-        try:
-            cursor = self._lmdb().cursor(self._spaces[space])
-            found = cursor.set_range(first) if first else cursor.first()
-            while found:
-                key = bytes(cursor.key())
-                if not key.startswith(prefix):
-                    return
-                yield key, unseal(space, key, cursor.value())
-                self._lmdb()  # it may have been cut off meanwhile
-                found = cursor.next()
-        except lmdb.Error as error:
-            raise self._environment.read_error(error) from error
-
-    def used_bytes(self) -> int:
-        """The bytes of the pages that hold something, but for the list of free ones."""
-        meta_pages = 2
-        try:
-            transaction = self._lmdb()
-            trees = [transaction.stat(space) for space in self._spaces.values()]
-            used = sum(tree["branch_pages"] + tree["leaf_pages"] + tree["overflow_pages"] for tree in trees)
-            return (meta_pages + 1 + used) * trees[0]["psize"]  # a page more for the names of the sub-databases
-        except lmdb.Error as error:
-            raise self._environment.read_error(error) from error
-
-    def _lmdb(self) -> lmdb.Transaction[memoryview]:
-        if self._transaction is None:
-            self._environment.check_usable()
-            raise StaleHandleError(f"{self._environment.path}: the read was cut off when its database was closed")
-        return self._transaction
-
-    @contextmanager
-    def working(self) -> Iterator[None]:
-        """Mark a reader that rests between calls as busy, so that `close` waits for it."""
-        with self._environment._condition:
-            self._environment.check_usable()
-            self.busy = True
-        try:
-            yield
-        finally:
-            self.rest()
-
-    def rest(self) -> None:
-        """Between calls: `close` need not wait for this reader, but cuts it off."""
-        with self._environment._condition:
-            self.busy = False
-            self._environment._condition.notify_all()
-
-    def abort(self) -> None:
-        if self._transaction is not None:
-            self._transaction.abort()
-            self._transaction = None
-
-    def close(self) -> None:
-        if os.getpid() == self._environment._pid:
-            self.abort()
-            self._environment._forget(self)
-
-    def __enter__(self) -> ReadTransaction:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 class Registry:
@@ -450,6 +531,12 @@ class Registry:
             environment.users += 1
             return environment
 
+    def moved(self, environment: Environment) -> None:
+        """The environment has another file now."""
+        with self._lock:
+            self._open = {key: value for key, value in self._open.items() if value is not environment}
+            self._open[environment._identity or (0, 0)] = environment
+
     def release(self, environment: Environment) -> None:
         """One user less; the last one closes the environment."""
         with self._lock:
@@ -472,6 +559,26 @@ class Registry:
         self._lock = threading.RLock()
         self._inherited |= self._open.keys()
         self._open = {}
+
+
+def sync_folder(folder: str) -> None:
+    """Make a new name in `folder` survive a power cut; LMDB does not."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _size(changes: Changes) -> int:
+    """About how many bytes there are to write."""
+    return sum(len(value) for records in changes.values() for value in records.values() if value is not None)
+
+
+def _nothing_but(state: State) -> Changes:
+    return {Space.HEADER: {keys.STATE: encode_state(state)}}
 
 
 def _identity(path: str) -> _FileKey | None:

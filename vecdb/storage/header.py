@@ -51,6 +51,13 @@ def write_new(writes: PendingWrites) -> None:
     write_state(writes, State(version=0, nonce=os.urandom(8), next_table=1))
 
 
+def write_packed_header(records: Records, writes: PendingWrites, state: State) -> None:
+    """The header of a packed copy of the file that `records` reads: a new incarnation of it."""
+    header = unpack(records.get(Space.HEADER, keys.FORMAT) or b"", "the header")
+    writes.put(Space.HEADER, keys.FORMAT, pack({**header, "incarnation": header["incarnation"] + 1}))
+    write_state(writes, state)
+
+
 def read_header(records: Records, path: str) -> Header:
     """The header of a file that this version can read; NotAVecdbError or FormatVersionError otherwise."""
     payload = records.get(Space.HEADER, keys.FORMAT)
@@ -84,13 +91,23 @@ def read_header(records: Records, path: str) -> Header:
     return result
 
 
+def new_incarnation(payload: bytes) -> bytes:
+    """The header's payload for a file that goes its own way from now on, as one that was restored does."""
+    header = unpack(payload, "the header")
+    return pack({**header, "incarnation": int.from_bytes(os.urandom(6), "big") + 1})
+
+
 def write_state(writes: PendingWrites, state: State) -> None:
-    writes.put(Space.HEADER, keys.STATE, pack(list(state)))
+    writes.put(Space.HEADER, keys.STATE, encode_state(state))
+
+
+def encode_state(state: State) -> bytes:
+    return pack(list(state))
 
 
 def seal_state(state: State) -> bytes:
     """The state record as it is stored."""
-    return seal(keys.STATE, pack(list(state)))
+    return seal(keys.STATE, encode_state(state))
 
 
 def read_state(records: Records) -> State:

@@ -139,6 +139,16 @@ def chunk_of_term(key: bytes) -> int:
     return int.from_bytes(key[-_CHUNK.size :], "big")
 
 
+def without_chunk(key: bytes) -> bytes:
+    """What the keys of all chunks of a term have in common."""
+    return key[: -_CHUNK.size]
+
+
+def with_chunk(term: bytes, chunk: int) -> bytes:
+    """The key of a chunk, of what `without_chunk` gives."""
+    return term + _CHUNK.pack(chunk)
+
+
 def column_block(table: int, field: int, number: int) -> bytes:
     return _BLOCK.pack(table, field, number)
 

@@ -49,6 +49,13 @@ def inspect(path: str) -> None:
         raise CorruptionError(f"{path} is cut off: {size} bytes of {needed}; {_HINT}")
 
 
+def newest_transaction(path: str) -> int:
+    """The number of the last commit that the meta pages name; 0 where they name none."""
+    with _open(path) as file:
+        found = [_read_meta(file, 0), _read_meta(file, 4096)]
+    return max((meta.transaction for meta in found if meta is not None), default=0)
+
+
 def _open(path: str) -> BinaryIO:
     try:
         return open(path, "rb")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from vecdb.errors import CorruptionError
@@ -90,9 +90,10 @@ def put_ids(writes: PendingWrites, table: int, slots: Iterable[tuple[Id, int]]) 
     writes.put_all(Space.IDS, {keys.row_id(table, identifier): slot.to_bytes(4, "big") for identifier, slot in slots})
 
 
-def delete_row(writes: PendingWrites, table: int, slot: int, identifier: Id) -> None:
-    writes.delete(Space.ROWS, keys.row(table, slot))
-    writes.delete(Space.IDS, keys.row_id(table, identifier))
+def delete_rows(writes: PendingWrites, table: int, ids: Mapping[int, Id]) -> None:
+    """Delete rows and their ids, by slot."""
+    writes.put_all(Space.ROWS, {keys.row(table, slot): None for slot in ids})
+    writes.put_all(Space.IDS, {keys.row_id(table, identifier): None for identifier in ids.values()})
 
 
 def encode_rows(rows: Iterable[RowRecord]) -> list[bytes]:

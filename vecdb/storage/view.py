@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from itertools import islice
+from typing import Final, TypeAlias
 
 from vecdb.storage.keys import Space
 
 Changes: TypeAlias = dict[Space, dict[bytes, bytes | None]]
+
+_FEW_ADDED: Final = 16  # keys that are put in their places one by one
 
 
 class Records(ABC):
@@ -25,6 +29,20 @@ class Records(ABC):
         """The records whose keys begin with `prefix`, from `start` on, in key order."""
 
 
+class Sealed(Records):
+    """Records of a file, to be had as they are stored too: for those who look for damage, or copy."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def sealed(self, space: Space, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
+        """As `scan`, with the checksums, and these not verified."""
+
+    @abstractmethod
+    def count(self, space: Space) -> int:
+        """How many records a sub-database has."""
+
+
 class PendingWrites(Records):
     """The writes of a transaction, over the records it began from.
 
@@ -32,13 +50,15 @@ class PendingWrites(Records):
     them written again, a savepoint is what its writes replaced, and no lock of the engine is held meanwhile.
     """
 
-    __slots__ = ("_base", "_replaced", "changes")
+    __slots__ = ("_base", "_replaced", "_sorted", "changes")
 
     def __init__(self, base: Records) -> None:
         self._base = base
         # Of each savepoint what was there before it: the change to a key, None where it had none.
         self._replaced: list[dict[tuple[Space, bytes], tuple[bytes | None] | None]] = []
         self.changes: Changes = {space: {} for space in Space}
+        # The keys of changes in order, for scans; what was added since the last one, at the end of changes, is missing.
+        self._sorted: dict[Space, list[bytes]] = {space: [] for space in Space}
 
     @classmethod
     def on_nothing(cls) -> PendingWrites:
@@ -51,8 +71,7 @@ class PendingWrites(Records):
 
     def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, memoryview | bytes]]:
         changed = self.changes[space]
-        first = max(prefix, start)
-        mine = sorted(key for key in changed if key >= first and key.startswith(prefix))
+        mine = self._keys(space, prefix, max(prefix, start))
         at = 0
         for key, payload in self._base.scan(space, prefix, start):
             while at < len(mine) and mine[at] < key:
@@ -66,6 +85,20 @@ class PendingWrites(Records):
             value = changed[other]
             if value is not None:
                 yield other, value
+
+    def _keys(self, space: Space, prefix: bytes, first: bytes) -> list[bytes]:
+        """The changed keys that begin with a prefix, from `first` on, in order."""
+        changed, ordered = self.changes[space], self._sorted[space]
+        added = list(islice(reversed(changed), len(changed) - len(ordered)))
+        if len(added) <= _FEW_ADDED:
+            for key in reversed(added):  # the first first, so that an interrupt leaves the last ones missing
+                insort(ordered, key)
+        else:
+            ordered = self._sorted[space] = sorted([*ordered, *added])
+        begin = end = bisect_left(ordered, first)
+        if begin < len(ordered) and ordered[begin].startswith(prefix):
+            end = bisect_left(ordered, True, begin, key=lambda key: not key.startswith(prefix))
+        return ordered[begin:end]
 
     def put(self, space: Space, key: bytes, payload: bytes) -> None:
         self.put_all(space, {key: payload})
@@ -96,6 +129,8 @@ class PendingWrites(Records):
                 else:
                     self.changes[space].pop(key, None)  # an interrupt may have come before it was set
             self._replaced.pop()
+        for ordered in self._sorted.values():
+            ordered.clear()
 
 
 class _Nothing(Records):

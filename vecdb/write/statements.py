@@ -1,4 +1,4 @@
-"""Insert, upsert, update, delete: what each asks of the table, and the one funnel through which rows are written."""
+"""Insert, upsert, update, delete: what each asks of the table, and the one place in which rows are written."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from vecdb.fields.schema import join_fields, split_fields
 from vecdb.mirror.writer import Writer
 from vecdb.options import MAX_ROW_BYTES, MAX_SLOTS
 from vecdb.storage import keys
-from vecdb.storage.catalog import Field, Table
+from vecdb.storage.catalog import Field, Schema, Table
 from vecdb.storage.keys import Space
 from vecdb.storage.rows import (
     Id,
     RowRecord,
     decode_row,
-    delete_row,
+    delete_rows,
     encode_rows,
     existing_row,
     find_row,
@@ -69,30 +69,25 @@ def update(
 ) -> int:
     """Change some fields and vectors of rows; RowNotFoundError for an id without one."""
     schema = table.schema
-    old: list[OldRow | None] = []
-    rows = []
-    for identifier, changed in zip(ids, fields, strict=True):
+    old: list[OldRow] = []
+    for identifier in ids:
         found = find_row(writer.records, schema, identifier)
         if found is None:
             raise RowNotFoundError(f"table {schema.name!r} has no row {identifier!r}")
-        row = found[1]
-        merged = join_fields(schema, row.values, row.extra)
-        if changed is not None:
-            if not isinstance(changed, Mapping):
-                raise FieldError(f"row {identifier!r}: fields must be a dict, not {type(changed).__name__}")
-            merged.update(changed)
         old.append(found)
-        rows.append(merged)
-    values, extras = split_fields(schema, rows, ids)
+    values, extras = _merge_fields(schema, old, fields)
     if len(set(ids)) < len(ids):
         raise DuplicateIdError(f"table {schema.name!r}: an id stands twice in this update")
+    if vectors is None:
+        _write_fields(writer, table, old, values, extras)
+        return len(ids)
     given = read_vectors(schema, vectors, ids, single=single)
     for place, column in enumerate(schema.columns):
         if column.number not in given:
             given[column.number] = kept = absent(column, len(ids))
-            for number, found in enumerate(old):
-                if found is not None and found[1].vectors >> place & 1:
-                    kept.values[number] = writer.vector(table, column, found[0])
+            for number, (slot, row) in enumerate(old):
+                if row.vectors >> place & 1:
+                    kept.values[number] = writer.vector(table, column, slot)
                     kept.present[number] = True
     _write(writer, table, Batch(ids, given, values, extras), old, lambda done: None)
     return len(ids)
@@ -116,9 +111,26 @@ def _delete(writer: Writer, table: Table, rows: Mapping[int, RowRecord]) -> int:
     return len(rows)
 
 
-def ids_of(writer: Writer, table: Table, slots: Sequence[int]) -> list[Id]:
-    """The ids of the rows in these slots."""
-    return [existing_row(writer.records, table.schema, slot).id for slot in slots]
+def update_slots(writer: Writer, table: Table, slots: Sequence[int], fields: Mapping[str, Any]) -> int:
+    """Give the rows in these slots the same fields; how many they are."""
+    old = [(slot, existing_row(writer.records, table.schema, slot)) for slot in slots]
+    _write_fields(writer, table, old, *_merge_fields(table.schema, old, [fields] * len(old)))
+    return len(old)
+
+
+def _merge_fields(
+    schema: Schema, old: Sequence[OldRow], fields: Sequence[Mapping[str, Any] | None]
+) -> tuple[list[list[Any]], list[dict[str, Any]]]:
+    """Values and extras of rows after some of their fields are changed."""
+    rows = []
+    for (_, row), changed in zip(old, fields, strict=True):
+        merged = join_fields(schema, row.values, row.extra)
+        if changed is not None:
+            if not isinstance(changed, Mapping):
+                raise FieldError(f"row {row.id!r}: fields must be a dict, not {type(changed).__name__}")
+            merged.update(changed)
+        rows.append(merged)
+    return split_fields(schema, rows, [row.id for _, row in old])
 
 
 def add_field(writer: Writer, table: Table, field: Field) -> None:
@@ -186,6 +198,24 @@ def _write(writer: Writer, table: Table, batch: Batch, old: Sequence[OldRow | No
         progress(len(batch))
 
 
+def _write_fields(
+    writer: Writer, table: Table, old: Sequence[OldRow], values: list[list[Any]], extras: list[dict[str, Any]]
+) -> None:
+    """Write rows whose vectors stay, and so their slots and ids."""
+    schema = table.schema
+    masks = [row.vectors for _, row in old]
+    payloads = _encode(Batch([row.id for _, row in old], {}, values, extras), masks, writer.version_number)
+    slots = [slot for slot, _ in old]
+    with writer.changing():
+        put_rows(writer.records, schema.table, zip(slots, payloads, strict=True))
+        index.change_rows(
+            writer.records,
+            writer.tables[schema.table],
+            {slot: row.values for slot, row in old},
+            dict(zip(slots, values, strict=True)),
+        )
+
+
 def _append(writer: Writer, table: Table, batch: Batch, progress: Progress) -> None:
     """Give new slots their vectors and the table its counters."""
     if not len(batch):
@@ -220,8 +250,7 @@ def _remove(writer: Writer, table: Table, rows: Mapping[int, RowRecord]) -> None
     if not rows:
         return
     schema = table.schema
-    for slot, row in rows.items():
-        delete_row(writer.records, schema.table, slot, row.id)
+    delete_rows(writer.records, schema.table, {slot: row.id for slot, row in rows.items()})
     for place, column in enumerate(schema.columns):
         dead = [slot for slot, row in rows.items() if row.vectors >> place & 1]
         if dead:

@@ -1,0 +1,64 @@
+"""Kill sweep and I/O errors: at every system call by which the workload writes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from tools.reliability import tracing
+from tools.reliability.judge import Count, judge, remove
+from tools.reliability.workload import references
+
+_AT_ONCE = 2
+
+
+def sweep(faults: Iterable[str], bug: str = "none") -> Count:
+    """Run the workload with each fault, and judge what is left. `bug` is one to be planted."""
+    total = Count()
+    with tempfile.TemporaryDirectory() as scratch:
+        known = references(str(Path(scratch, "reference")), graph=False)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            run = partial(_run, Path(scratch), bug)
+            for status, words, path in pool.map(lambda item: run(*item), enumerate(faults)):
+                count = Count()
+                versions = [int(word) for word in words if word.isdigit()]
+                count.landed += status != 0
+                if status < 0 and status != -9:
+                    count.signals += 1
+                for word in words:
+                    if not word.isdigit():
+                        count.others[word] += 1
+                judge(path, versions[-1] if versions else None, known, count)
+                remove(path)
+                total.add(count)
+    return total
+
+
+def _run(folder: Path, bug: str, number: int, fault: str) -> tuple[int, list[str], Path]:
+    path = folder / f"run{number}"
+    status, words = tracing.run(path, fault, bug=bug)
+    return status, words, path
+
+
+def kills(count: int) -> list[str]:
+    """Faults spread over all calls; each call several times where there are fewer."""
+    return [f"{name}:signal=SIGKILL:when={number}" for name, number in _calls(count)]
+
+
+def errors(count: int) -> list[str]:
+    """EIO or ENOSPC, once or for ever."""
+    kinds = ["error=EIO:when={}", "error=ENOSPC:when={}", "error=EIO:when={}+", "error=ENOSPC:when={}+"]
+    return [f"{name}:{kinds[place % len(kinds)].format(number)}" for place, (name, number) in enumerate(_calls(count))]
+
+
+def _calls(count: int) -> list[tuple[str, int]]:
+    """Calls of the workload, each by its name and its number among those of the name."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = tracing.count_calls(Path(folder, "counted"))
+    calls = [(name, number) for name, most in sorted(made.items()) for number in range(1, most + 1)]
+    if count <= len(calls):
+        return [calls[place * len(calls) // count] for place in range(count)]
+    return [calls[place % len(calls)] for place in range(count)]

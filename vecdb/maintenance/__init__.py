@@ -1,0 +1,1 @@
+"""Care of files: check, backup, restore, recover, dump, load."""

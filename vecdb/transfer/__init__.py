@@ -1,0 +1,1 @@
+"""Rows from outside into a database: out of dumps, users' own files and damaged databases."""
