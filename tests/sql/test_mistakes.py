@@ -34,7 +34,7 @@ MISTAKES = [
     ("SELECT id FROM nope", 16, "no table"),
     ("SELECT id FROM main.notes", 16, "name alone"),
     ("SELECT nope(id) FROM notes", 8, "no function"),
-    ("SELECT abs(1, 2)", 16, "can't be read"),
+    ("SELECT abs(1, 2)", 8, "abs takes"),
     ("SELECT typeof()", 8, "typeof takes"),
     ("SELECT substr('a')", 8, "substr takes"),
     ("SELECT year, id FROM notes GROUP BY year", 14, "no one value"),

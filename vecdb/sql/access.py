@@ -63,14 +63,6 @@ class Access:
     radii: list[Radius] = field(default_factory=list)
     order: list[By] = field(default_factory=list)
 
-    def filter(self, given: Arguments) -> Filter | None:
-        """The tree that `where=` would be."""
-        if not self.where:
-            return None
-        if len(self.where) == 1:
-            return self.where[0](given)
-        return tree.conjunction([template(given) for template in self.where])
-
     def table(self, view: View) -> catalog.Table:
         assert self.side.schema is not None
         return view.tables[self.side.schema.table]
@@ -96,17 +88,17 @@ class Access:
     def count(self, running: Running) -> int:
         """How many rows there are, without reading one."""
         table = self.table(running.view)
-        where = read_where(table, self.filter(running.given), None)
+        where = self._where(running, table)
         if running.trace is not None:
             running.tell(f"count of {table.schema.name}" + ("" if where is None else f" where {where}"))
         return table.state.rows if where is None else len(find_rows(running.view, table, where))
 
-    def slots(self, running: Running) -> list[int]:
-        """The slots of the rows that the filter lets through."""
-        table = self.table(running.view)
-        where = read_where(table, self.filter(running.given), None)
-        found: list[int] = find_rows(running.view, table, tree.TRUE if where is None else where).slots.tolist()
-        return found
+    def _where(self, running: Running, table: catalog.Table) -> Filter | None:
+        """The tree that `where=` would be."""
+        if not self.where:
+            return None
+        found = [template(running.given) for template in self.where]
+        return read_where(running.view, table, found[0] if len(found) == 1 else tree.conjunction(found), None)
 
     def _query(self, table: catalog.Table, given: Arguments) -> tuple[catalog.Column | None, NDArray[Any] | None]:
         if self.search is None or self.search.query is None:
@@ -143,7 +135,7 @@ class Access:
         running.tell(f"{len(ids)} ids of {table.schema.name}")
         rows = [fetch.get(running.view, table, identifier, wanted, vectors) for identifier in dict.fromkeys(ids)]
         found = [row for row in rows if row is not None]
-        where = read_where(table, self.filter(running.given), None)
+        where = self._where(running, table)
         if where is None or not found:
             return found
         kept = set(
@@ -154,7 +146,7 @@ class Access:
     def _by_scan(
         self, running: Running, table: catalog.Table, wanted: Any, vectors: bool, most: int | None
     ) -> Iterator[Row]:
-        where = read_where(table, self.filter(running.given), None)
+        where = self._where(running, table)
         matching = None if where is None else find_rows(running.view, table, where)
         if running.trace is not None:
             among = ""
@@ -178,7 +170,7 @@ class Access:
         vectors: bool,
         most: int | None,
     ) -> Iterator[Hit]:
-        ask = Ask(most or 1, running.ef, False, read_where(table, self.filter(running.given), None))
+        ask = Ask(most or 1, running.ef, False, self._where(running, table))
         limits = [
             radius.most((), running.given) for radius in self.radii if self._is_searched(radius.need, running.given)
         ]
@@ -200,7 +192,7 @@ class Access:
         name = table.schema.name
         if self.ids is not None:
             return f"rows of {name} by their ids"
-        where = read_where(table, self.filter(running.given), None)
+        where = self._where(running, table)
         if self.search is not None:
             column = find_column(table.schema, self.search.path[0])
             plan = explain(running.view, table, column, Ask(most or 1, running.ef, False, where))

@@ -73,11 +73,11 @@ def find_table(database: Database, name: str) -> str:
 
 
 def _create_table(statement: Statement, node: Node) -> Action:
-    statement.check(node, "this kind exists", "write CREATE TABLE name (column TYPE, ...)")
     if not isinstance(node.this, exp.Schema):
         raise statement.refuse(
             node, "a table is created by its columns", "write CREATE TABLE name (id TEXT PRIMARY KEY, ...)"
         )
+    statement.check(node, "this kind exists", "write CREATE TABLE name (column TYPE, ...)")
     name, exist_ok = _table_name(statement, node.this.this), bool(node.args.get("exists"))
     reader = _ColumnReader(statement)
     for item in node.this.expressions:

@@ -38,47 +38,19 @@ _CASTS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "TIMESTAMPTZ": values.to_datetime,
     "VECTOR": lambda value: None if value is None else read_vector(value),
 }
-# Functions that sqlglot has classes for, with their arguments in order; all others are Anonymous.
-_KNOWN: Final[Mapping[str, tuple[str, str]]] = {
-    "Abs": ("abs", "this"),
-    "Ceil": ("ceil", "this"),
-    "Coalesce": ("coalesce", "this expressions"),
-    "Concat": ("concat", "expressions"),
-    "Exp": ("exp", "this"),
-    "Floor": ("floor", "this"),
-    "Greatest": ("greatest", "this expressions"),
-    "Least": ("least", "this expressions"),
-    "Length": ("length", "this"),
-    "Ln": ("ln", "this"),
-    "Lower": ("lower", "this"),
-    "Max": ("max", "this expressions"),
-    "Min": ("min", "this expressions"),
-    "Nullif": ("nullif", "this expression"),
-    "Pow": ("power", "this expression"),
-    "Replace": ("replace", "this expression replacement"),
-    "Round": ("round", "this decimals"),
-    "Sign": ("sign", "this"),
-    "Sqrt": ("sqrt", "this"),
-    "Substring": ("substr", "this start length"),
-    "Typeof": ("typeof", "this"),
-    "Upper": ("upper", "this"),
-    "StrPosition": ("instr", "this substr"),
+# Functions with a syntax of their own, with their arguments in order; all others are Anonymous.
+_KNOWN: Final[Mapping[type[Node], tuple[str, tuple[str, ...]]]] = {
+    exp.Substring: ("substr", ("this", "start", "length")),
+    exp.StrPosition: ("instr", ("this", "substr")),
 }
-_QUIET: Final = (
-    "safe typed big_int coalesce dialect is_left count null is_null func_type type_required ignore_nulls is_string"
-)
-_AGGREGATE_NODES: Final = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.GroupConcat)
 
 
 def aggregate_name(node: Node) -> str | None:
     """The name of an aggregate function, if a node is one. Of several arguments, min and max are not."""
-    if isinstance(node, (exp.Min, exp.Max)) and node.args.get("expressions"):
+    name = str(node.this).lower() if isinstance(node, exp.Anonymous) else ""
+    if name not in AGGREGATES or (name in ("min", "max") and len(node.expressions) > 1):
         return None
-    if isinstance(node, _AGGREGATE_NODES):
-        return "group_concat" if isinstance(node, exp.GroupConcat) else type(node).__name__.lower()
-    if isinstance(node, exp.Anonymous) and str(node.this).lower() in AGGREGATES:
-        return str(node.this).lower()
-    return None
+    return name
 
 
 class Compiler:
@@ -332,19 +304,12 @@ class Compiler:
                 f"{aggregate.upper()} counts over rows, and can't stand here",
                 "aggregates stand in SELECT, HAVING and ORDER BY, not within each other; conditions on them: HAVING",
             )
-        known = _KNOWN.get(type(node).__name__)
-        if known is not None:
-            name, order = known
-            self.statement.check(node, f"{order} {_QUIET}")
-            found = [node.args.get(part) for part in order.split()]
-            arguments = [
-                item for part in found if part is not None for item in (part if isinstance(part, list) else [part])
-            ]
-            return self._call(node, name, arguments)
         if isinstance(node, exp.Anonymous):
             name = str(node.this).lower()
             return self._call(node, ALIASES.get(name, name), node.expressions)
-        return self._call(node, type(node).__name__.lower(), [])
+        name, order = _KNOWN.get(type(node), (node.key, ()))
+        self.statement.check(node, " ".join(order))
+        return self._call(node, name, [node.args[part] for part in order if node.args.get(part) is not None])
 
     def _call(self, node: Node, name: str, arguments: list[Node]) -> Evaluate:
         function: Function | None = FUNCTIONS.get(name)
@@ -353,10 +318,9 @@ class Compiler:
                 node, f"there is no function {name}", f"there are {', '.join(sorted(FUNCTIONS))}"
             )
         if not function.least <= len(arguments) <= function.most:
-            most = "" if function.most == function.least else f" to {function.most}"
-            raise self.statement.refuse(
-                node, f"{name} takes {function.least}{most} arguments, not {len(arguments)}", "add or leave out some"
-            )
+            least, most = function.least, function.most
+            takes = f"{least} to {most} arguments" if least < most else f"{most} argument{'s' * (most > 1)}"
+            raise self.statement.refuse(node, f"{name} takes {takes}, not {len(arguments)}", "add or leave out some")
         compiled, call, nulls = [self.compile(argument) for argument in arguments], function.call, function.nulls
 
         def evaluate(row: Row, given: Any) -> Any:
@@ -368,7 +332,10 @@ class Compiler:
 
 def is_constant(node: Node) -> bool:
     """Whether a node has one value for all rows."""
-    return not any(isinstance(part, (exp.Column, exp.Star, exp.Subquery, exp.AggFunc)) for part in node.walk())
+    return not any(
+        isinstance(part, (exp.Column, exp.Star, exp.Subquery)) or aggregate_name(part) is not None
+        for part in node.walk()
+    )
 
 
 _METHODS: Final[tuple[tuple[Any, Callable[[Compiler, Node], Evaluate]], ...]] = (

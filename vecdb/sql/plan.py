@@ -395,15 +395,13 @@ class _SelectReader:
     def _aggregate(self, node: Node) -> Counted:
         name = aggregate_name(node)
         assert name is not None
-        self.statement.check(node, "this expressions separator big_int", f"write {name.upper()}(value)")
-        arguments = node.expressions if isinstance(node, exp.Anonymous) else [node.this]
-        separator = ","
-        if isinstance(node, exp.GroupConcat) and node.args.get("separator") is not None:
-            given = node.args["separator"]
+        arguments, separator = node.expressions, ","
+        if name == "group_concat" and len(arguments) == 2:
+            given = arguments[1]
             if not isinstance(given, exp.Literal):
                 raise self.statement.refuse(given, "the separator is a text in quotes", "as GROUP_CONCAT(a, ', ')")
-            separator = given.this
-        if len(arguments) != 1 or arguments[0] is None:
+            arguments, separator = arguments[:1], given.this
+        if len(arguments) != 1:
             raise self.statement.refuse(node, f"{name} takes one value", f"write {name.upper()}(value)")
         value = arguments[0]
         if isinstance(value, exp.Star):
@@ -500,8 +498,10 @@ class _SelectReader:
                 return None
             declared = side.schema.field_types.get(found.path[0]) if len(found.path) == 1 else None
             return declared if found.kind == "field" else found.kind
-        if isinstance(node, (*METRICS, exp.Count, exp.Sum, exp.Avg)):
+        if isinstance(node, tuple(METRICS)) or aggregate_name(node) in ("sum", "avg", "total"):
             return "float"
+        if aggregate_name(node) == "count":
+            return "int"
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -31,8 +32,8 @@ _WIDEST: Final = 60  # characters of a cell in a table
 _WORDS: Final = (
     "SELECT FROM WHERE GROUP BY HAVING ORDER LIMIT OFFSET DISTINCT JOIN LEFT ON AS AND OR NOT IN BETWEEN LIKE ILIKE IS "
     "NULL CONTAINS INSERT INTO VALUES CONFLICT DO NOTHING UPDATE SET DELETE RETURNING CREATE TABLE INDEX USING "
-    "hnsw WITH DROP ALTER ADD COLUMN BEGIN COMMIT ROLLBACK SAVEPOINT RELEASE EXPLAIN ANALYZE SHOW TABLES DESCRIBE COUNT SUM AVG "
-    "MIN MAX CASE WHEN THEN ELSE END COALESCE VECTOR HALFVEC TEXT INTEGER REAL BOOLEAN TIMESTAMP JSON PRIMARY KEY"
+    "hnsw WITH DROP ALTER ADD COLUMN BEGIN COMMIT ROLLBACK SAVEPOINT RELEASE EXPLAIN ANALYZE SHOW TABLES DESCRIBE "
+    "COUNT SUM AVG MIN MAX CASE WHEN THEN ELSE END COALESCE VECTOR HALFVEC TEXT INTEGER REAL BOOLEAN TIMESTAMP JSON PRIMARY KEY"
 ).split()
 
 
@@ -172,52 +173,42 @@ class Shell:
 
 
 def is_whole(text: str) -> bool:
-    """Whether nothing is to follow: a word with a dot, or a statement with its `;`."""
-    if not text.strip() or text.lstrip().startswith("."):
-        return True
-    *_, (rest, ended) = _split(text)
-    return ended or not rest.strip()
+    """Whether nothing is to follow: a word with a dot, or statements that have their `;`."""
+    return text.lstrip().startswith(".") or _is_blank(_split(text)[1])
 
 
 def statements_of(lines: Iterable[str]) -> Iterator[str]:
     """The statements in lines, without their `;`; what stands last needs none."""
     text = ""
     for line in lines:
-        if not text.strip() and line.lstrip().startswith("."):
+        if _is_blank(text) and line.lstrip().startswith("."):
             yield line.strip()
             continue
         text += line if line.endswith("\n") else line + "\n"
         if ";" in line:
-            *whole, (text, _) = _split(text)
-            yield from (part.strip() for part, _ in whole if part.strip())
-    if text.strip() and any(part.strip() for part in _without_comments(text)):
+            whole, text = _split(text)
+            yield from (part.strip() for part in whole if not _is_blank(part))
+    if not _is_blank(text):
         yield text.strip()
 
 
-def _split(text: str) -> list[tuple[str, bool]]:
-    """Parts between `;` that stand in no quotes or comments, each with whether a `;` ended it."""
-    parts, begin, at = [], 0, 0
-    while at < len(text):
-        if text[at] in "'\"":
-            end = text.find(text[at], at + 1)
-            at = len(text) if end < 0 else end + 1
-        elif text.startswith("--", at):
-            end = text.find("\n", at)
-            at = len(text) if end < 0 else end
-        elif text.startswith("/*", at):
-            end = text.find("*/", at + 2)
-            at = len(text) if end < 0 else end + 2
-        else:
-            if text[at] == ";":
-                parts.append((text[begin:at], True))
-                begin = at + 1
-            at += 1
-    rest = text[begin:]
-    return parts if parts and not rest.strip() else [*parts, (rest, False)]
+# What stands in quotes or comments, of which the last may never be closed, or else a `;`.
+_APART: Final = re.compile(r"""'[^']*'?|"[^"]*"?|--[^\n]*|/\*.*?(?:\*/|$(?!\n))|;""", re.DOTALL)
 
 
-def _without_comments(text: str) -> list[str]:
-    return [line.partition("--")[0] for line in text.splitlines()]
+def _split(text: str) -> tuple[list[str], str]:
+    """The parts that end with a `;` that stands in no quotes or comments, and what follows the last."""
+    parts, begin = [], 0
+    for found in _APART.finditer(text):
+        if found[0] == ";":
+            parts.append(text[begin : found.start()])
+            begin = found.end()
+    return parts, text[begin:]
+
+
+def _is_blank(text: str) -> bool:
+    """Whether there is nothing in a text but comments that are closed."""
+    return not re.sub(r"--[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL).strip()
 
 
 def _typing(words: Callable[[], list[str]]) -> Callable[[str], str]:

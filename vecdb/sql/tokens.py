@@ -8,7 +8,7 @@ bind as `*` does, whatever sqlglot has them for.
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from sqlglot import Token, TokenType
 from sqlglot.dialects.postgres import Postgres
@@ -29,6 +29,14 @@ class SqlDialect(Postgres):
     class Tokenizer(Postgres.Tokenizer):
         COMMANDS: ClassVar[set[TokenType]] = set()  # after one, the rest of a text would be a single token
         KEYWORDS: ClassVar[dict[str, TokenType]] = {**Postgres.Tokenizer.KEYWORDS, "<#>": TokenType.DIV}
+
+    class Parser(Postgres.Parser):
+        """All functions are Anonymous to it, but those with a syntax of their own."""
+
+        FUNCTIONS: ClassVar[dict[str, Any]] = {}
+        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+            name: Postgres.Parser.FUNCTION_PARSERS[name] for name in ("CAST", "POSITION", "SUBSTRING", "TRIM")
+        }
 
 
 # As what the operators are parsed: as sqlglot's Distance, DistanceNd and IntDiv.
