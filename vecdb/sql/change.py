@@ -106,7 +106,6 @@ class Insert(Change):
         target = node.this.this if isinstance(node.this, exp.Schema) else node.this
         super().__init__(planner, node, target)
         self.statement.check(node, "this expression conflict returning alternative with_ by_name_", _INSERT)
-        self.columns = self._read_columns()
         self.replaces = str(node.args.get("alternative") or "").upper() == "REPLACE"
         if node.args.get("alternative") and not self.replaces:
             raise self.statement.refuse(
@@ -114,6 +113,7 @@ class Insert(Change):
             )
         self.select: Select | None = None
         self.rows: list[list[Evaluate]] = []
+        self.columns: list[str] = []
         self._read_rows()
         self.ignores = False
         self.changes: list[tuple[str, Evaluate]] = []
@@ -123,9 +123,11 @@ class Insert(Change):
         if node.args.get("conflict") is not None:
             self._read_conflict(node.args["conflict"])
 
-    def _read_columns(self) -> list[str]:
+    def _read_columns(self, width: int) -> list[str]:
+        """The columns that so many values are for."""
         if not isinstance(self.node.this, exp.Schema):
-            return list(columns_of(self.schema))
+            names = list(columns_of(self.schema))
+            return names[1:] if width == len(names) - 1 else names  # without ids, which are given to rows then
         names = [self._target(item) for item in self.node.this.expressions]
         for number, name in enumerate(names):
             if name in names[:number]:
@@ -136,18 +138,19 @@ class Insert(Change):
         values = self.node.expression
         if isinstance(values, (exp.Select, exp.Subquery)):
             self.select = self.planner.select(values.this if isinstance(values, exp.Subquery) else values)
-            if len(self.select.outputs) != len(self.columns):
+            width = len(self.select.outputs)
+            self.columns = self._read_columns(width)
+            if width != len(self.columns):
                 raise self.statement.refuse(
-                    values,
-                    f"{len(self.select.outputs)} columns for {len(self.columns)}",
-                    "select a value for each column",
+                    values, f"{width} columns for {len(self.columns)}", "select a value for each column"
                 )
             return
         if not isinstance(values, exp.Values):
             raise self.statement.refuse(self.node, "this INSERT has no VALUES", _INSERT)
+        rows = [row.expressions if isinstance(row, exp.Tuple) else [row] for row in values.expressions]
+        self.columns = self._read_columns(len(rows[0]))
         compiler = Compiler(Scope(self.statement, []))
-        for row in values.expressions:
-            items = row.expressions if isinstance(row, exp.Tuple) else [row]
+        for row, items in zip(values.expressions, rows, strict=True):
             if len(items) != len(self.columns):
                 raise self.statement.refuse(
                     row, f"{len(items)} values for {len(self.columns)} columns", f"give {', '.join(self.columns)[:200]}"

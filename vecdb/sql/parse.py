@@ -43,7 +43,9 @@ class Statement:
     tree: Node
 
     def place(self, node: Node) -> TextPlace:
-        """Where a node begins."""
+        """Where a node begins; the statement's place for one that the parser made do without."""
+        if not isinstance(node, exp.Expression):
+            node = self.tree
         starts = [
             self.parameters[int(part.this)].place.offset
             if isinstance(part, exp.Placeholder)
@@ -126,7 +128,7 @@ def parse(tokens: Tokens) -> Statement:
         raise LimitError("there is no room left on Python's stack to parse a statement") from None
     except Exception as error:  # a parser this large fails in ways of its own on text that makes no sense
         raise mistake("the statement can't be read", tokens.place(0), form) from error
-    if len(found) != 1 or not isinstance(found[0], exp.Expression) or isinstance(found[0], exp.Command):
+    if len(found) != 1 or not isinstance(found[0], exp.Expression):
         raise mistake("the statement can't be read", tokens.place(0), form)
     for node in found[0].find_all(exp.Placeholder):
         if not str(node.this).isdigit():  # psycopg's %s and %(name)s

@@ -8,11 +8,11 @@ bind as `*` does, whatever sqlglot has them for.
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, NoReturn
 
 from sqlglot import Token, TokenType
 from sqlglot.dialects.postgres import Postgres
-from sqlglot.errors import TokenError
+from sqlglot.errors import ParseError, TokenError
 
 from vecdb.errors import LimitError
 from vecdb.filters.place import TextPlace
@@ -37,6 +37,10 @@ class SqlDialect(Postgres):
         FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
             name: Postgres.Parser.FUNCTION_PARSERS[name] for name in ("CAST", "POSITION", "SUBSTRING", "TRIM")
         }
+
+        def _parse_as_command(self, start: Token) -> NoReturn:
+            """What sqlglot does not know it would log, and hand on unread."""
+            raise ParseError.new("", line=(self._curr or start).line, col=(self._curr or start).col)
 
 
 # As what the operators are parsed: as sqlglot's Distance, DistanceNd and IntDiv.
