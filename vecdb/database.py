@@ -21,7 +21,7 @@ from vecdb.errors import (
     TransactionError,
     VectorError,
 )
-from vecdb.fields.schema import check_name, choose_indexes, declare_fields
+from vecdb.fields.schema import declare_fields, declare_table
 from vecdb.maintenance.backup import Backup, backup
 from vecdb.maintenance.check import Level, check
 from vecdb.maintenance.compact import compact
@@ -31,7 +31,6 @@ from vecdb.mirror.writer import Writer
 from vecdb.options import (
     DEFAULT_TIMEOUT,
     DURABILITIES,
-    MAX_VECTORS,
     Durability,
     Quantization,
     Vector,
@@ -40,7 +39,7 @@ from vecdb.options import (
 from vecdb.progress import Progress
 from vecdb.query.stats import DatabaseStats, ReaderStats, spare_bytes, table_stats
 from vecdb.snapshot import Snapshot
-from vecdb.storage.catalog import Column, ColumnState, Schema, TableState
+from vecdb.storage.catalog import ColumnState, Schema, TableState
 from vecdb.storage.creation import create_database
 from vecdb.storage.environment import REGISTRY
 from vecdb.storage.header import read_header
@@ -166,12 +165,9 @@ class Database:
             "ef_construction": ef_construction,
             "quantization": quantization,
         }
-        columns = _declare_columns(dim, {key: value for key, value in options.items() if value is not None}, vectors)
+        columns = _declare_vectors(dim, {key: value for key, value in options.items() if value is not None}, vectors)
         declared = declare_fields({} if fields is None else fields)
-        return self._create(
-            Schema(0, check_name(name, "a table"), columns, declared, choose_indexes(declared, indexes)),
-            exist_ok=exist_ok,
-        )
+        return self._create(declare_table(name, columns, declared, indexes), exist_ok=exist_ok)
 
     def _create(self, schema: Schema, *, exist_ok: bool) -> Table:
         """Create a table, whose number is yet to be found."""
@@ -435,25 +431,20 @@ def _half_of_memory() -> int:
         return sys.maxsize
 
 
-def _declare_columns(
+def _declare_vectors(
     dim: int | None, options: Mapping[str, Any], vectors: Mapping[str, Vector] | None
-) -> tuple[Column, ...]:
+) -> Mapping[str, Vector]:
     if vectors is None:
         if dim is None:
             if options:
                 raise VectorError(f"{', '.join(options)} without dim: give the length of the vectors")
-            return ()
-        return (Column(1, "vector", Vector(dim, **options)),)
+            return {}
+        return {"vector": Vector(dim, **options)}
     if dim is not None or options:
         raise VectorError("give either dim and its options, or vectors, not both")
     if not isinstance(vectors, Mapping):
         raise VectorError(f"vectors is a dict of names and vecdb.Vector, not {type(vectors).__name__}")
-    if len(vectors) > MAX_VECTORS:
-        raise LimitError(f"{len(vectors)} vector columns are declared; the most is {MAX_VECTORS}")
     for name, vector in vectors.items():
         if not isinstance(vector, Vector):
             raise VectorError(f"column {name!r} must be a vecdb.Vector, not {type(vector).__name__}")
-    return tuple(
-        Column(number, check_name(name, "a vector column"), vector)
-        for number, (name, vector) in enumerate(vectors.items(), start=1)
-    )
+    return vectors

@@ -19,6 +19,11 @@ from tests.oracles.invariants import check_file
 from vecdb.maintenance.plain import from_plain, to_plain
 
 
+CONSTRAINED = """CREATE TABLE constrained (
+    id TEXT PRIMARY KEY, lang TEXT NOT NULL DEFAULT 'en', year INTEGER DEFAULT 5, at TIMESTAMP DEFAULT '2020-01-01',
+    data JSON, vector VECTOR(2))"""
+
+
 def rows_of(place: Path) -> dict[str, Any]:
     with vecdb.connect(place, create=False) as db:
         return {
@@ -26,6 +31,7 @@ def rows_of(place: Path) -> dict[str, Any]:
                 db.table(name).fields,
                 db.table(name).vectors,
                 db.table(name).indexes,
+                db.execute(f'DESCRIBE "{name}"').fetchall(),
                 [
                     (row.id, repr(row.fields), {key: value.tobytes() for key, value in (row.vectors or {}).items()})
                     for row in db.table(name).scan(vectors=True)
@@ -38,6 +44,8 @@ def rows_of(place: Path) -> dict[str, Any]:
 def test_everything_comes_back(tmp_path: Path) -> None:
     fill(tmp_path / "a")
     with vecdb.connect(tmp_path / "a") as db:
+        db.execute(CONSTRAINED)
+        db.execute("INSERT INTO constrained (id, data) VALUES ('a', ?)", ({"x": 1},))
         odd = db.create_table("odd name/..", vectors={"a/b": vecdb.Vector(2)})
         zone = timezone(timedelta(hours=-3, minutes=-30, seconds=7))
         fields = {

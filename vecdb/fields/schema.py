@@ -12,8 +12,8 @@ from typing import Any, Final, get_args, get_origin
 import numpy as np
 
 from vecdb.errors import FieldError, IntegrityError, LimitError
-from vecdb.options import MAX_DEPTH, MAX_FIELDS, MAX_NAME_BYTES
-from vecdb.storage.catalog import Field, Schema
+from vecdb.options import MAX_DEPTH, MAX_FIELDS, MAX_NAME_BYTES, MAX_VECTORS, Vector
+from vecdb.storage.catalog import Column, Field, Schema
 
 Values = list[Any]
 Extra = dict[str, Any]
@@ -31,6 +31,24 @@ def declare_fields(declared: Mapping[str, object]) -> tuple[Field, ...]:
     if len(declared) > MAX_FIELDS:
         raise LimitError(f"{len(declared)} fields are declared; the most is {MAX_FIELDS}")
     return tuple(Field(check_name(name, "a field"), _type_name(name, kind)) for name, kind in declared.items())
+
+
+def declare_table(
+    name: object,
+    vectors: Mapping[str, Vector],
+    fields: Sequence[Field],
+    indexes: Collection[str] = (),
+    json: Sequence[str] = (),
+) -> Schema:
+    """A table that is to be created, its number yet to be found. Raises FieldError or LimitError."""
+    if len(vectors) > MAX_VECTORS:
+        raise LimitError(f"{len(vectors)} vector columns are declared; the most is {MAX_VECTORS}")
+    columns = tuple(
+        Column(number, check_name(column, "a vector column"), vector)
+        for number, (column, vector) in enumerate(vectors.items(), start=1)
+    )
+    named = tuple(check_name(column, "a JSON column") for column in json)
+    return Schema(0, check_name(name, "a table"), columns, tuple(fields), choose_indexes(fields, indexes), named)
 
 
 def constrain_field(field: Field, *, required: bool, default: Any) -> Field:

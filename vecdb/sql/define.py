@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlglot import exp
 
 from vecdb.errors import FieldError, TableNotFoundError
-from vecdb.fields.schema import check_name, constrain_field, declare_fields
+from vecdb.fields.schema import constrain_field, declare_fields, declare_table
 from vecdb.options import Metric, Vector
 from vecdb.sql.cursor import Result
 from vecdb.sql.expressions import Compiler, is_constant
@@ -90,11 +90,7 @@ def _create_table(statement: Statement, node: Node) -> Action:
             strict=True,
         )
     )
-    columns = tuple(
-        Column(number, check_name(name, "a vector column"), vector)
-        for number, (name, vector) in enumerate(reader.vectors.items(), start=1)
-    )
-    schema = Schema(0, check_name(name, "a table"), columns, fields, json=tuple(reader.json))
+    schema = declare_table(name, reader.vectors, fields, json=reader.json)
 
     def create(database: Database) -> Result:
         if exist_ok and name in database:
