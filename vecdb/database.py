@@ -11,7 +11,6 @@ from weakref import WeakSet
 
 from vecdb.errors import (
     DatabaseNotFoundError,
-    LimitError,
     LockTimeoutError,
     NotAVecdbError,
     ProgrammingError,
@@ -179,7 +178,9 @@ class Database:
                 if table.schema.name != name:
                     continue
                 if not exist_ok:
-                    raise TableExistsError(f"there is a table {name!r} already; exist_ok=True accepts it")
+                    raise TableExistsError(
+                        f"there is a table {name!r} already; exist_ok=True, or IF NOT EXISTS, accepts it"
+                    )
                 if (table.schema.columns, table.schema.fields) != (columns, declared):
                     raise TableExistsError(f"there is a table {name!r} already, with other columns or fields")
                 return table.schema.table

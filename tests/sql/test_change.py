@@ -134,3 +134,32 @@ def test_executemany_is_one_transaction(db: vecdb.Database, notes: vecdb.Table) 
     assert db.executemany("DELETE FROM notes WHERE id = ?", [("r1",), ("r2",), ("none",)]).rowcount == 2
     with pytest.raises(vecdb.ProgrammingError):
         db.executemany("SELECT ?", [(1,)])
+
+
+def test_insert_or_ignore_and_values_of_conflicts_by_row(db: vecdb.Database, notes: vecdb.Table) -> None:
+    db.execute("INSERT INTO notes (id, year) VALUES ('a', 1)")
+    assert db.execute("INSERT OR IGNORE INTO notes (id, year) VALUES ('a', 2), ('b', 2)").rowcount == 1
+    sql = "INSERT INTO notes (id, year) VALUES (?, 0) ON CONFLICT (id) DO UPDATE SET year = ?"
+    assert db.executemany(sql, [("a", 10), ("b", 20), ("c", 30), ("c", 40)]).rowcount == 4
+    assert db.execute("SELECT id, year FROM notes ORDER BY year").fetchall() == [("a", 10), ("b", 20), ("c", 40)]
+    with pytest.raises(vecdb.ProgrammingError, match="RETURNING"):
+        db.executemany("DELETE FROM notes WHERE id = ? RETURNING id", [("a",)])
+
+
+def test_set_to_a_sub_select_and_to_vectors(db: vecdb.Database, notes: vecdb.Table) -> None:
+    db.execute("INSERT INTO notes (id, year, vector) VALUES ('a', 1, '[1,2,3]'), ('b', 5, '[3,2,1]')")
+    db.execute("UPDATE notes SET year = (SELECT max(year) FROM notes) + 1, vector = vector + '[1,1,1]' WHERE id = 'a'")
+    row = notes.get("a", vectors=True)
+    assert row is not None and row.vector is not None and (row.fields["year"], row.vector.tolist()) == (6, [2, 3, 4])
+    total, mean = db.execute("SELECT sum(vector), avg(vector) FROM notes").fetchall()[0]
+    assert (total.tolist(), mean.tolist()) == ([5, 5, 5], [2.5, 2.5, 2.5])
+    with pytest.raises(vecdb.VectorError, match="shapes"):
+        db.execute("SELECT vector + '[1,2]' FROM notes")
+
+
+def test_insert_without_names_may_leave_out_ids(db: vecdb.Database) -> None:
+    db.execute("CREATE TABLE t (a INTEGER, b TEXT)")
+    db.execute("INSERT INTO t VALUES (1, 'x'), (2, 'y')")
+    db.execute("INSERT INTO t SELECT a + 2, b FROM t")
+    db.execute("INSERT INTO t VALUES (9, 5, 'z')")
+    assert db.execute("SELECT id, a FROM t ORDER BY a").fetchall() == [(1, 1), (2, 2), (3, 3), (4, 4), (9, 5)]

@@ -1,4 +1,4 @@
-"""PEP 249 by its public suite, of the package dbapi-compliance, which SQLite's and PostgreSQL's drivers are tested with."""
+"""PEP 249 by its public suite, of the package dbapi-compliance."""
 
 from __future__ import annotations
 

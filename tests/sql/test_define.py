@@ -127,3 +127,33 @@ def test_a_prepared_statement_follows_its_table(db: vecdb.Database) -> None:
     db.execute("DROP TABLE t")
     db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, c TEXT)")
     assert db.execute("SELECT * FROM t").fetchall() == []
+
+
+def test_added_columns_fill_rows_with_their_default(db: vecdb.Database) -> None:
+    db.execute("CREATE TABLE t (id BIGSERIAL PRIMARY KEY, a TEXT)")
+    db.execute("INSERT INTO t (a) VALUES ('x'), ('y')")
+    db.execute("ALTER TABLE t ADD COLUMN n INTEGER NOT NULL DEFAULT 7")
+    db.execute("ALTER TABLE t ADD COLUMN IF NOT EXISTS n TEXT")
+    db.execute("INSERT INTO t (a) VALUES ('z')")
+    db.execute("UPDATE t SET n = 8 WHERE a = 'z'")
+    assert db.execute("SELECT n FROM t ORDER BY id").fetchall() == [(7,), (7,), (8,)]
+    assert db.execute("UPDATE t SET n = DEFAULT RETURNING n").fetchall() == [(7,)] * 3
+    with pytest.raises(vecdb.IntegrityError, match="NOT NULL"):
+        db.execute("INSERT INTO t (n) VALUES (NULL)")
+    with pytest.raises(vecdb.IntegrityError, match="give it a DEFAULT"):
+        db.execute("ALTER TABLE t ADD COLUMN m INTEGER NOT NULL")
+    assert "m" not in db.table("t").fields
+
+
+def test_texts_of_times_booleans_and_json_are_read(db: vecdb.Database) -> None:
+    db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, at TIMESTAMP DEFAULT '2020-01-02', ok BOOLEAN, data JSON)")
+    db.execute("""INSERT INTO t VALUES (1, '2024-01-02 03:04:05', 1, '{"a": {"b": [1]}}')""")
+    db.execute("INSERT INTO t (id, at) VALUES (2, DEFAULT), (3, NULL)")
+    rows = db.execute("SELECT at, ok, data, data.a.b FROM t ORDER BY id").fetchall()
+    assert rows[0] == (datetime(2024, 1, 2, 3, 4, 5), True, {"a": {"b": [1]}}, [1])
+    assert rows[1:] == [(datetime(2020, 1, 2), None, None, None), (None, None, None, None)]
+    db.execute("UPDATE t SET at = DEFAULT, ok = 0, data = '5' WHERE id = 1")
+    assert db.execute("SELECT at, ok, data FROM t WHERE id = 1").fetchall() == [(datetime(2020, 1, 2), False, 5)]
+    for sql in ("UPDATE t SET at = 'soon'", "UPDATE t SET ok = 2", "UPDATE t SET data = 'no'"):
+        with pytest.raises(vecdb.FieldError):
+            db.execute(sql)

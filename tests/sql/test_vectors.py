@@ -195,3 +195,16 @@ def test_the_same_rows_as_scan_and_count(filled: Filled) -> None:
         assert rows == [(row.id, row.fields["score"]) for row in scanned]
         counted = filled.db.execute(f"SELECT count(*) FROM notes WHERE {text}", params).fetchall()
         assert counted == [(table.count(text, params),)]
+
+
+@pytest.mark.parametrize("op", METRICS)
+def test_rows_without_a_vector_are_not_near(exact: Filled, op: str) -> None:
+    """Whether a search finds them or distances are computed; NULLS LAST has them after the others."""
+    query = exact.query(random.Random(9))
+    rows = exact.db.execute(f"SELECT id, vector {op} ? AS d FROM notes ORDER BY d", (query,)).fetchall()
+    assert len(rows) == exact.has.sum()
+    joined = "SELECT a.id FROM notes a JOIN notes b ON a.id = b.id ORDER BY b.vector <=> ?"
+    assert len(exact.db.execute(joined, (query,)).fetchall()) == exact.has.sum()
+    every = exact.db.execute(f"SELECT vector {op} ? AS d FROM notes ORDER BY d NULLS LAST", (query,)).fetchall()
+    assert len(every) == ROWS
+    assert every[-1] == (None,)

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlglot import exp
 
-from vecdb.errors import FieldError, TableNotFoundError
+from vecdb.errors import FieldError, IntegrityError, TableNotFoundError
 from vecdb.fields.schema import constrain_field, declare_fields, declare_table
+from vecdb.filters.column import col
 from vecdb.options import Metric, Vector
+from vecdb.sql.assign import OF_TYPES
 from vecdb.sql.cursor import Result
-from vecdb.sql.expressions import Compiler, is_constant
+from vecdb.sql.expressions import Compiler, is_constant, type_name
 from vecdb.sql.parse import Node, Statement
 from vecdb.sql.scope import Scope
-from vecdb.storage.catalog import Column, Schema
+from vecdb.storage.catalog import Column, Field, Schema
 
 if TYPE_CHECKING:
     from vecdb.database import Database
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 Action = Callable[["Database"], Result]
 
 _TYPES: Final[Mapping[str, type]] = {
-    "INT": int, "BIGINT": int, "SMALLINT": int,
+    "INT": int, "BIGINT": int, "SMALLINT": int, "SERIAL": int, "BIGSERIAL": int,
     "FLOAT": float, "DOUBLE": float,
     "TEXT": str, "VARCHAR": str,
     "BOOLEAN": bool,
@@ -82,14 +84,7 @@ def _create_table(statement: Statement, node: Node) -> Action:
     reader = _ColumnReader(statement)
     for item in node.this.expressions:
         reader.read(item)
-    fields = tuple(
-        constrain_field(field, required=required, default=default)
-        for field, (_, required, default) in zip(
-            declare_fields({name: kind for name, (kind, _, _) in reader.fields.items()}),
-            reader.fields.values(),
-            strict=True,
-        )
-    )
+    fields = [_field(name, *declared) for name, declared in reader.fields.items()]
     schema = declare_table(name, reader.vectors, fields, json=reader.json)
 
     def create(database: Database) -> Result:
@@ -99,6 +94,13 @@ def _create_table(statement: Statement, node: Node) -> Action:
         return Result()
 
     return create
+
+
+def _field(name: str, kind: object, required: bool, default: Any) -> Field:
+    (field,) = declare_fields({name: kind})
+    convert = OF_TYPES.get(field.type)
+    value = default if convert is None or default is None else convert(default)
+    return constrain_field(field, required=required, default=value)
 
 
 class _ColumnReader:
@@ -142,6 +144,8 @@ class _ColumnReader:
             else:
                 self.json.append(name)
             return
+        if type_name(item.args["kind"]).endswith("SERIAL"):
+            raise statement.refuse(item, f"column {name} can't count rows", "ids do; others are INTEGER")
         self.fields[name] = kind, required, default
 
     def _constraints(self, item: Node) -> tuple[bool, bool, Any]:
@@ -150,6 +154,8 @@ class _ColumnReader:
             kind = constraint.args.get("kind")
             if isinstance(kind, exp.PrimaryKeyColumnConstraint):
                 key = True
+            elif isinstance(kind, exp.AutoIncrementColumnConstraint) and item.name == "id":
+                pass  # as ids are anyhow
             elif isinstance(kind, exp.NotNullColumnConstraint):
                 required = not kind.args.get("allow_null")
             elif isinstance(kind, exp.DefaultColumnConstraint):
@@ -167,9 +173,7 @@ class _ColumnReader:
 def read_type(statement: Statement, item: Node) -> tuple[object, Vector | None]:
     """The type of a column: of a field, or a vector column, or None and None for JSON."""
     node = item.args["kind"]
-    name = node.this.name if isinstance(node, exp.DataType) and hasattr(node.this, "name") else ""
-    if name == "USERDEFINED":
-        name = str(node.args.get("kind") or "").upper()
+    name = type_name(node)
     if name in ("VECTOR", "HALFVEC"):
         sizes = [size.this.this if isinstance(size, exp.DataTypeParam) else "" for size in node.expressions]
         if len(sizes) != 1 or not str(sizes[0]).isdigit():
@@ -177,7 +181,7 @@ def read_type(statement: Statement, item: Node) -> tuple[object, Vector | None]:
         return None, Vector(int(sizes[0]), dtype="float32" if name == "VECTOR" else "float16")
     if name == "ARRAY":
         inner = node.expressions[0] if node.expressions else node
-        member = _TYPES.get(inner.this.name if isinstance(inner.this, exp.DataType.Type) else "")
+        member = _TYPES.get(type_name(inner))
         if member is None:
             raise statement.refuse(item, "there are no lists of this type", _TYPE_HINT)
         return list[member], None  # type: ignore[valid-type]
@@ -289,29 +293,37 @@ def _field_of(fields: Mapping[str, str], name: str) -> str:
 def _alter_table(statement: Statement, node: Node) -> Action:
     statement.check(node, "this kind actions", "write ALTER TABLE name ADD COLUMN field TYPE")
     table = _table_name(statement, node.this)
-    added: dict[str, object] = {}
+    reader, skipped = _ColumnReader(statement), set[str]()
     for action in node.args.get("actions") or []:
         if not isinstance(action, exp.ColumnDef):
             raise statement.refuse(
                 action, "a table is only altered by ADD COLUMN", "write ALTER TABLE name ADD COLUMN field TYPE"
             )
-        statement.check(action, "this kind", "NOT NULL and DEFAULT can be declared by CREATE TABLE alone")
-        if action.args.get("kind") is None:
-            raise statement.refuse(action, f"column {action.name} has no type", _TYPE_HINT)
-        kind, vector = read_type(statement, action)
-        if vector is not None or kind is None:
+        if action.args.get("exists"):
+            action.set("exists", None)
+            skipped.add(action.name)
+        reader.read(action)
+        if action.name not in reader.fields:
             raise statement.refuse(
                 action, f"column {action.name} can't be added", "vectors and JSON are declared by CREATE TABLE"
             )
-        added[action.name] = kind
-    if not added:
+    if not reader.fields:
         raise statement.refuse(node, "nothing is altered", "write ALTER TABLE name ADD COLUMN field TYPE")
+    added = [_field(name, *declared) for name, declared in reader.fields.items()]
 
     def alter(database: Database) -> Result:
         found = database.table(find_table(database, table))
         with database.transaction():
-            for name, kind in added.items():
-                found.add_field(name, kind)
+            for field in added:
+                if field.name in skipped and field.name in found.fields:
+                    continue
+                if field.required and field.default is None and len(found):
+                    raise IntegrityError(
+                        f"field {field.name!r} is NOT NULL, and there are rows that would lack it; give it a DEFAULT"
+                    )
+                found._add_field(field)
+                if field.default is not None:
+                    found.update(where=col(field.name).is_null(), fields={field.name: field.default})
         return Result()
 
     return alter

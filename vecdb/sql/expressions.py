@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import numpy as np
 from sqlglot import exp
 
 from vecdb.filters.like import check_pattern, matcher
@@ -37,6 +38,7 @@ _CASTS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "TIMESTAMP": values.to_datetime,
     "TIMESTAMPTZ": values.to_datetime,
     "VECTOR": lambda value: None if value is None else read_vector(value),
+    "HALFVEC": lambda value: None if value is None else read_vector(value).astype(np.float16),
 }
 # Functions with a syntax of their own, with their arguments in order; all others are Anonymous.
 _KNOWN: Final[Mapping[type[Node], tuple[str, tuple[str, ...]]]] = {
@@ -45,12 +47,14 @@ _KNOWN: Final[Mapping[type[Node], tuple[str, tuple[str, ...]]]] = {
 }
 
 
-def aggregate_name(node: Node) -> str | None:
+def aggregate_name(node: object) -> str | None:
     """The name of an aggregate function, if a node is one. Of several arguments, min and max are not."""
-    name = str(node.this).lower() if isinstance(node, exp.Anonymous) else ""
-    if name not in AGGREGATES or (name in ("min", "max") and len(node.expressions) > 1):
+    if not isinstance(node, exp.Anonymous):
         return None
-    return name
+    name = str(node.this).lower()
+    if name == "string_agg":
+        return "group_concat"
+    return name if name in AGGREGATES and not (name in ("min", "max") and len(node.expressions) > 1) else None
 
 
 class Compiler:
@@ -281,10 +285,12 @@ class Compiler:
     def _cast(self, node: Node) -> Evaluate:
         self.statement.check(node, "this to _type")
         inner, target = self.compile(node.this), node.args["to"]
-        convert = _CASTS.get(target.this.value if isinstance(target, exp.DataType) else "")
+        convert = _CASTS.get(type_name(target))
         if convert is None:
             raise self.statement.refuse(
-                node, f"no CAST to {target.sql()}", "there are INTEGER, REAL, TEXT, BOOLEAN, TIMESTAMP and VECTOR"
+                node,
+                f"no CAST to {target.sql()}",
+                "there are INTEGER, REAL, TEXT, BOOLEAN, TIMESTAMP, VECTOR and HALFVEC",
             )
         return lambda row, given: convert(inner(row, given))
 
@@ -328,6 +334,13 @@ class Compiler:
             return None if not nulls and any(item is None for item in found) else call(*found)
 
         return evaluate
+
+
+def type_name(node: Node) -> str:
+    """The name of a type, as sqlglot has it; of one that it does not know, as it is written."""
+    if not isinstance(node, exp.DataType) or not isinstance(node.this, exp.DataType.Type):
+        return ""
+    return str(node.args.get("kind") or "").upper() if node.this.name == "USERDEFINED" else node.this.name
 
 
 def is_constant(node: Node) -> bool:

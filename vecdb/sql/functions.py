@@ -8,8 +8,10 @@ from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
 from vecdb.sql.values import compare, group_key, to_integer, to_number, to_real, to_text
-from vecdb.sql.vectors import distance, norm, read_vector
+from vecdb.sql.vectors import combine, distance, norm, read_vector
 
 
 class Function(NamedTuple):
@@ -224,6 +226,9 @@ class Aggregate:
             best = _extreme("<" if self.name == "min" else ">")(self._values[0], value)
             self._values[0] = best
             return
+        if self.name in ("sum", "avg") and isinstance(value, np.ndarray):
+            self._values[:] = [value.astype(np.float64) if not self._values else combine("+", self._values[0], value)]
+            return
         self._values.append(value if self.name in ("min", "max", "group_concat") else to_number(value))
 
     @property
@@ -235,6 +240,8 @@ class Aggregate:
             return values[0] if values else None
         if self.name == "group_concat":
             return self._separator.join(to_text(value) or "" for value in values) if values else None
+        if values and isinstance(values[0], np.ndarray):
+            return (values[0] / (self._rows if self.name == "avg" else 1)).astype(np.float32)
         numbers = [0 if value is None else value for value in values]
         if self.name == "total":
             return _sum(numbers)

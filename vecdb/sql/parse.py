@@ -43,17 +43,20 @@ class Statement:
     tree: Node
 
     def place(self, node: Node) -> TextPlace:
-        """Where a node begins; the statement's place for one that the parser made do without."""
-        if not isinstance(node, exp.Expression):
-            node = self.tree
-        starts = [
-            self.parameters[int(part.this)].place.offset
-            if isinstance(part, exp.Placeholder)
-            else int(part.meta["start"])
-            for part in node.walk()
-            if (isinstance(part, exp.Placeholder) and str(part.this).isdigit()) or "start" in part.meta
-        ]
-        return TextPlace(self.text, min(starts, default=0))
+        """Where a node begins; where that is not known, or the parser made do without one, where its parent does."""
+        at: Any = node if isinstance(node, exp.Expression) else self.tree
+        while at is not None:
+            starts = [
+                self.parameters[int(part.this)].place.offset
+                if isinstance(part, exp.Placeholder)
+                else int(part.meta["start"])
+                for part in at.walk()
+                if (isinstance(part, exp.Placeholder) and str(part.this).isdigit()) or "start" in part.meta
+            ]
+            if starts:
+                return TextPlace(self.text, min(starts))
+            at = at.parent
+        return TextPlace(self.text, 0)
 
     def refuse(self, node: Node, message: str, hint: str) -> SqlError:
         """The error to raise about a node."""

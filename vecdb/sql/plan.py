@@ -77,10 +77,15 @@ class Planner:
             raise self.statement.refuse(
                 select, f"this sub-select has {len(made.outputs)} columns", "one is needed here"
             )
-        number = len(self.statement.parameters)
+        number = self.add_parameter("sub-select", node)
         plan.inner.append(Inner(made, kind, number))
-        self.statement.parameters.append(Parameter(f"sub-select {number}", self.statement.place(node)))
         return exp.Placeholder(this=str(number))
+
+    def add_parameter(self, what: str, node: Node) -> int:
+        """The number of a parameter that no caller gives, but the statement's own running."""
+        number = len(self.statement.parameters)
+        self.statement.parameters.append(Parameter(f"{what} {number}", self.statement.place(node)))
+        return number
 
     def _read_with(self, node: Node, named: dict[str, Node]) -> dict[str, Node]:
         clause = node.args.get("with_") or node.args.get("with")
@@ -437,7 +442,15 @@ class _SelectReader:
             if all(item is not None for item in fields):
                 access.order = [item for item in fields if item is not None]
                 return
+        if orders and plan.grouping is None:
+            self._leave_out(*orders[0])
         plan.order = [OrderBy(compiler.compile(node), down, first) for node, down, first in orders]
+
+    def _leave_out(self, node: Node, descending: bool, nulls_first: bool) -> None:
+        """Rows without a vector, where they are ordered by its distance: a search would not find them."""
+        if not descending and nulls_first and self._distance(node) is not None:
+            value = self.compiler.compile(node)
+            self.plan.rest.append(lambda row, given: value(row, given) is not None)
 
     def _search(self, access: Access, node: Node) -> bool:
         """ORDER BY a distance of the column's own metric is a search."""

@@ -165,10 +165,6 @@ class Select:
             lines.append("limit" + ("" if most is None else f" {most}") + (f" offset {first}" if first else ""))
         return lines
 
-    def matching(self, running: Running) -> Iterator[Row]:
-        """The rows of the tables for which WHERE holds, as UPDATE and DELETE want them."""
-        return self._rows(self.prepare(running), None)
-
     def _range(self, running: Running) -> tuple[int, int | None]:
         first = 0 if self.offset is None else _whole(self.offset((), running.given), "OFFSET")
         limit = None if self.limit is None else self.limit((), running.given)

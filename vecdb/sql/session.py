@@ -84,6 +84,8 @@ class Session:
         if prepared is None or not isinstance(prepared.plan, Change):
             raise ProgrammingError("executemany is for INSERT, UPDATE and DELETE; use execute")
         statement = prepared.statement
+        if prepared.plan.returning is not None:
+            raise ProgrammingError("executemany gives no rows; leave out RETURNING, or use execute")
         runs = (self._bind(statement, given) for given in params)
         return Cursor(prepared.plan.run(self._database, runs, self._thread.ef))
 

@@ -30,7 +30,7 @@ class SqlDialect(Postgres):
         COMMANDS: ClassVar[set[TokenType]] = set()  # after one, the rest of a text would be a single token
         KEYWORDS: ClassVar[dict[str, TokenType]] = {**Postgres.Tokenizer.KEYWORDS, "<#>": TokenType.DIV}
 
-    class Parser(Postgres.Parser):
+    class Parser(Postgres.Parser):  # type: ignore[valid-type,misc]  # sqlglot makes it of a property
         """All functions are Anonymous to it, but those with a syntax of their own."""
 
         FUNCTIONS: ClassVar[dict[str, Any]] = {}

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from vecdb.filters.values import OPERATORS, Operator, kind
+from vecdb.sql.vectors import combine
 
 _KINDS: Final = ("bool", "number", "str", "bytes", "naive datetime", "aware datetime")
 _INT64: Final = 2**63
@@ -69,8 +70,13 @@ def group_key(value: Any) -> Any:
     return value
 
 
-def arithmetic(op: str, left: Any, right: Any) -> int | float | None:
-    """`+ - * / %` by SQLite's rules: integers stay integers, unless they outgrow 64 bits; by zero is null."""
+def arithmetic(op: str, left: Any, right: Any) -> Any:
+    """`+ - * / %` by SQLite's rules: integers stay integers, unless they outgrow 64 bits; by zero is null.
+
+    Vectors are added, subtracted and multiplied item by item, as pgvector's are.
+    """
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        return None if left is None or right is None else combine(op, left, right)
     if not isinstance(left, (int, float)) or not isinstance(right, (int, float)):
         return None
     try:

@@ -46,6 +46,17 @@ def distance(metric: Metric, left: Any, right: Any) -> float:
     return float(found[0])
 
 
+def combine(op: str, left: Any, right: Any) -> NDArray[Any]:
+    """Two vectors, item by item. Raises VectorError."""
+    calculate = {"+": np.add, "-": np.subtract, "*": np.multiply}.get(op)
+    one, other = read_vector(left), read_vector(right)
+    if calculate is None or one.shape != other.shape:
+        raise VectorError(f"vectors of shapes {one.shape} and {other.shape} can't be combined by {op}")
+    with np.errstate(all="ignore"):
+        result: NDArray[Any] = calculate(one, other)
+    return result
+
+
 def norm(value: Any) -> float:
     vector = read_vector(value).astype(np.float64)
     return float(np.sqrt(vector @ vector))

@@ -1,23 +1,25 @@
-"""An interactive shell, and a reader of scripts. Statements end with `;`, words with a dot are for the shell."""
+"""The shell of `vecdb sql`: what is typed, piped in or given is split into statements, and their rows are shown."""
 
 from __future__ import annotations
 
 import csv
-import json
+import io
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import Any, Final, Literal, TypeAlias
 
-from vecdb.errors import Error
+import click
+
+from vecdb import Database, Error
+from vecdb.cli.output import print_json, print_table
+from vecdb.maintenance.plain import to_plain
+from vecdb.sql.cursor import Cursor
 from vecdb.sql.values import to_text
 
-if TYPE_CHECKING:
-    from vecdb.database import Database
-    from vecdb.sql.cursor import Cursor
+Mode: TypeAlias = Literal["table", "csv", "json"]
 
 _HELP: Final = """\
 Statements of SQL end with ; and may take several lines.
@@ -28,64 +30,30 @@ Statements of SQL end with ; and may take several lines.
 .mode table|csv|json
 .help             this
 .quit             leave (also Ctrl-D)"""
-_WIDEST: Final = 60  # characters of a cell in a table
-_WORDS: Final = (
-    "SELECT FROM WHERE GROUP BY HAVING ORDER LIMIT OFFSET DISTINCT JOIN LEFT ON AS AND OR NOT IN BETWEEN LIKE ILIKE IS "
-    "NULL CONTAINS INSERT INTO VALUES CONFLICT DO NOTHING UPDATE SET DELETE RETURNING CREATE TABLE INDEX USING "
-    "hnsw WITH DROP ALTER ADD COLUMN BEGIN COMMIT ROLLBACK SAVEPOINT RELEASE EXPLAIN ANALYZE SHOW TABLES DESCRIBE "
-    "COUNT SUM AVG MIN MAX CASE WHEN THEN ELSE END COALESCE VECTOR HALFVEC TEXT INTEGER REAL BOOLEAN TIMESTAMP JSON PRIMARY KEY"
-).split()
-
-
-def main(
-    path: str,
-    commands: Iterable[str] | None = None,
-    *,
-    mode: str = "table",
-    readonly: bool = False,
-    out: TextIO | None = None,
-) -> int:
-    """Run the statements of `commands`, or what is typed or piped in, on the database at `path`; 1 where one failed.
-
-    `mode` is "table", "csv" or "json". What is typed has history and completion, by prompt_toolkit where that is
-    installed, or else by readline. A script ends at its first error.
-    """
-    from vecdb.database import connect
-
-    output = sys.stdout if out is None else out
-    try:
-        with connect(path, readonly=readonly) as database:
-            shell = Shell(database, output, mode)
-            if commands is not None:
-                return shell.run_script(commands)
-            if not sys.stdin.isatty():
-                return shell.run_script(sys.stdin)
-            return shell.run_typed(path)
-    except Error as error:
-        print(f"vecdb: {error}", file=sys.stderr)
-        return 1
+_WORDS: Final = """
+    SELECT FROM WHERE GROUP BY HAVING ORDER LIMIT OFFSET DISTINCT JOIN LEFT ON AS AND OR NOT IN BETWEEN LIKE ILIKE IS
+    NULL CONTAINS INSERT INTO VALUES CONFLICT DO NOTHING UPDATE SET DELETE RETURNING CREATE TABLE INDEX USING hnsw WITH
+    DROP ALTER ADD COLUMN BEGIN COMMIT ROLLBACK SAVEPOINT RELEASE EXPLAIN ANALYZE SHOW TABLES DESCRIBE COUNT SUM AVG MIN
+    MAX CASE WHEN THEN ELSE END COALESCE VECTOR HALFVEC TEXT INTEGER REAL BOOLEAN TIMESTAMP JSON PRIMARY KEY"""
 
 
 class Shell:
-    """Reads statements and shows their results."""
+    """Runs statements and shows their results."""
 
-    def __init__(self, database: Database, out: TextIO, mode: str = "table") -> None:
+    def __init__(self, database: Database, mode: Mode) -> None:
         self._database = database
-        self._out = out
         self._mode = mode
         self._timer = False
 
-    def run_script(self, lines: Iterable[str]) -> int:
+    def run_script(self, lines: Iterable[str]) -> None:
         """Statements of lines, until one fails."""
         for statement in statements_of(lines):
-            if not self._run(statement):
-                return 1
-        return 0
+            self._run(statement)
 
-    def run_typed(self, path: str) -> int:
+    def run_typed(self) -> None:
         """What is typed, until the end."""
         self._timer = True
-        print(f"vecdb, {path}: statements end with ;  .help tells more", file=self._out)
+        click.echo(f"vecdb, {self._database.path}: statements end with ;  .help tells more")
         read = _typing(self._names)
         lines: list[str] = []
         while True:
@@ -93,39 +61,36 @@ class Shell:
                 line = read("vecdb> " if not lines else "  ...> ")
             except KeyboardInterrupt:
                 lines.clear()
-                print(file=self._out)
+                click.echo()
                 continue
             except EOFError:
-                print(file=self._out)
-                return 0
+                click.echo()
+                return
             if not lines and line.strip().lower() in (".quit", ".exit"):
-                return 0
+                return
             lines.append(line)
-            if is_whole("\n".join(lines)):
-                text = "\n".join(lines)
+            text = "\n".join(lines)
+            if is_whole(text):
                 lines.clear()
                 for statement in statements_of([text]):
                     try:
                         self._run(statement)
+                    except Error as error:
+                        click.echo(f"{type(error).__name__}: {error}", err=True)
                     except KeyboardInterrupt:
-                        print("interrupted", file=self._out)
+                        click.echo("interrupted", err=True)
 
-    def _run(self, text: str) -> bool:
-        """Run a statement or a word with a dot; whether it went well."""
+    def _run(self, text: str) -> None:
+        if text.startswith("."):
+            self._command(text)
+            return
         start = time.perf_counter()
-        try:
-            if text.startswith("."):
-                self._command(text)
-            else:
-                self._show(self._database.execute(text))
-        except Error as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-            return False
-        if self._timer and not text.startswith("."):
-            print(f"{1000 * (time.perf_counter() - start):.1f} ms", file=self._out)
-        return True
+        self._show(self._database.execute(text))
+        if self._timer:
+            click.echo(f"{1000 * (time.perf_counter() - start):.1f} ms")
 
     def _command(self, text: str) -> None:
+        """A word for the shell."""
         word, _, rest = text.partition(" ")
         rest = rest.strip().rstrip(";")
         if word == ".tables":
@@ -133,38 +98,40 @@ class Shell:
         elif word == ".schema":
             for name in [rest] if rest else self._database.tables():
                 quoted = '"' + name.replace('"', '""') + '"'
-                print(f"{name}:", file=self._out)
+                if self._mode == "table":
+                    click.echo(f"{name}:")
                 self._show(self._database.execute(f"DESCRIBE {quoted}"))
         elif word == ".explain":
             self._show(self._database.execute(f"EXPLAIN {rest}"))
         elif word == ".timer":
             self._timer = rest != "off"
         elif word == ".mode" and rest in ("table", "csv", "json"):
-            self._mode = rest
+            self._mode = rest  # type: ignore[assignment]
         else:
-            print(_HELP, file=self._out)
+            click.echo(_HELP)
 
     def _show(self, cursor: Cursor) -> None:
         """Rows in the mode chosen; of a statement without rows, how many it changed."""
         if cursor.description is None:
             if self._mode == "table" and cursor.rowcount >= 0:
-                print(f"{cursor.rowcount:,} rows changed", file=self._out)
+                click.echo(f"{cursor.rowcount:,} {'row' if cursor.rowcount == 1 else 'rows'} changed")
             return
         names, rows = [column[0] for column in cursor.description], cursor.fetchall()
-        if self._mode == "json":
+        if self._mode == "table":
+            print_table(names, ([_readable(value) for value in row] for row in rows))
+        elif self._mode == "json":
             for row in rows:
-                line = json.dumps(dict(zip(names, row, strict=True)), default=_plain, ensure_ascii=False)
-                print(line, file=self._out)
-        elif self._mode == "csv":
-            writer = csv.writer(self._out, lineterminator="\n")
+                print_json({name: to_plain(_listed(value)) for name, value in zip(names, row, strict=True)})
+        else:
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
             writer.writerow(names)
             writer.writerows([["" if value is None else to_text(value) for value in row] for row in rows])
-        else:
-            _print_table(names, rows, self._out)
+            click.echo(text.getvalue(), nl=False)
 
     def _names(self) -> list[str]:
         """Words to complete: of the language, of the tables."""
-        words = list(_WORDS)
+        words = _WORDS.split()
         with suppress(Error):
             for name in self._database.tables():
                 table = self._database.table(name)
@@ -250,33 +217,9 @@ def _typing_by_readline(words: Callable[[], list[str]], history: str) -> Callabl
     return input
 
 
-def _print_table(names: list[str], rows: list[tuple[Any, ...]], out: TextIO) -> None:
-    cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
-    numbers = [
-        bool(rows) and all(isinstance(row[place], (int, float, type(None))) for row in rows)
-        for place in range(len(names))
-    ]
-
-    def line(row: list[str]) -> str:
-        padded = [
-            cell.rjust(width) if number else cell.ljust(width)
-            for cell, width, number in zip(row, widths, numbers, strict=True)
-        ]
-        return " | ".join(padded).rstrip()
-
-    print(line(names), file=out)
-    print("-+-".join("-" * width for width in widths), file=out)
-    for row in cells:
-        print(line(row), file=out)
-    print(f"({len(rows):,} {'row' if len(rows) == 1 else 'rows'})", file=out)
+def _listed(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _cell(value: Any) -> str:
-    text = "NULL" if value is None else f"{value:.6g}" if isinstance(value, float) else to_text(value) or ""
-    text = "".join(char if char.isprintable() else " " for char in text)
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else to_text(value)
+def _readable(value: Any) -> Any:
+    return to_text(value) if hasattr(value, "tolist") or isinstance(value, (list, dict)) else value
