@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
@@ -18,7 +19,7 @@ from vecdb.filters.tree import Field, Filter
 from vecdb.mirror.versions import View
 from vecdb.query import fetch
 from vecdb.query.iterate import iterate
-from vecdb.query.matching import find_rows, read_where
+from vecdb.query.matching import find_rows, keep_filter, key_of
 from vecdb.query.order import By
 from vecdb.query.results import Hit, Row
 from vecdb.query.search import Ask, explain, search
@@ -29,6 +30,7 @@ from vecdb.storage import catalog
 from vecdb.storage.rows import Id
 from vecdb.write.batch import check_query, find_column
 
+Values: TypeAlias = tuple[Any, ...]
 Getter: TypeAlias = Callable[[Any], Any]
 
 
@@ -52,29 +54,38 @@ class Radius(NamedTuple):
     most: Evaluate
 
 
-@dataclass
+@dataclass(eq=False)
 class Access:
     """The rows of a side that its part of WHERE lets through, in the order of a search or of fields, if it has one."""
 
     side: Side
     where: list[Template] = field(default_factory=list)
+    parameters: list[int] = field(default_factory=list)  # of `where`
     ids: Evaluate | None = None
     search: Need | None = None
     radii: list[Radius] = field(default_factory=list)
     order: list[By] = field(default_factory=list)
 
+    @cached_property
+    def _wanted(self) -> list[str] | bool:
+        """The fields that are needed, once the statement is planned."""
+        return list(dict.fromkeys(need.path[0] for need in self.side.needs if need.kind == "field")) or False
+
     def table(self, view: View) -> catalog.Table:
         assert self.side.schema is not None
         return view.tables[self.side.schema.table]
 
-    def rows(self, running: Running, most: int | None) -> Iterator[list[Any]]:
-        """The needed values of each row; `most`: so many are enough, if the caller drops none."""
+    def rows(self, running: Running, most: int | None, places: Sequence[int] | None = None) -> Iterator[Values]:
+        """The needed values of each row, or those in some places of them; `most`: so many are enough, if the caller
+        drops none."""
         table = self.table(running.view)
         searched, query = self._query(table, running.given)
         getters, vectors = self._getters(running.given, query)
-        if any(not self._is_searched(radius.need, running.given) for radius in self.radii):
+        if places is not None:
+            getters = [getters[place] for place in places]
+        if self.radii and any(not self._is_searched(radius.need, running.given) for radius in self.radii):
             most = None
-        wanted = list(dict.fromkeys(need.path[0] for need in self.side.needs if need.kind == "field")) or False
+        wanted = self._wanted
         found: Iterator[Row] = (
             iter(self._by_ids(running, table, wanted, vectors))
             if self.ids is not None
@@ -82,8 +93,7 @@ class Access:
             if searched is None or query is None
             else self._by_search(running, table, searched, query, wanted, vectors, most)
         )
-        for row in found:
-            yield [get(row) for get in getters]
+        return (tuple([get(row) for get in getters]) for row in found)
 
     def count(self, running: Running) -> int:
         """How many rows there are, without reading one."""
@@ -94,11 +104,17 @@ class Access:
         return table.state.rows if where is None else len(find_rows(running.view, table, where))
 
     def _where(self, running: Running, table: catalog.Table) -> Filter | None:
-        """The tree that `where=` would be."""
+        """The tree that `where=` would be, kept with the version for the same arguments as that of a text is."""
         if not self.where:
             return None
-        found = [template(running.given) for template in self.where]
-        return read_where(running.view, table, found[0] if len(found) == 1 else tree.conjunction(found), None)
+        given = running.given
+
+        def make() -> Filter:
+            found = [template(given) for template in self.where]
+            return found[0] if len(found) == 1 else tree.conjunction(found)
+
+        key = key_of([given[number] for number in self.parameters])
+        return keep_filter(running.view, table, None if key is None else (self, *key), make)
 
     def _query(self, table: catalog.Table, given: Arguments) -> tuple[catalog.Column | None, NDArray[Any] | None]:
         if self.search is None or self.search.query is None:
@@ -171,20 +187,21 @@ class Access:
         most: int | None,
     ) -> Iterator[Hit]:
         ask = Ask(most or 1, running.ef, False, self._where(running, table))
-        limits = [
-            radius.most((), running.given) for radius in self.radii if self._is_searched(radius.need, running.given)
-        ]
-        radius = min((float(limit) for limit in limits if isinstance(limit, (int, float))), default=None)
-        shown = f"search of {table.schema.name} by {column.name} {OPERATORS[column.options.metric]} query"
+        radius = self._radius(running.given) if self.radii else None
+        if running.trace is not None:
+            how = "nearest first, as far as needed" if most is None else f"k = {most}"
+            running.tell(f"search of {table.schema.name} by {_shown(column)}, {how}")
         if most is None:
-            running.tell(f"{shown}, nearest first, as far as needed")
             return iterate(running.view, table, column, query, ask, radius=radius, wanted=wanted, vectors=vectors)
-        if running.trace is None:
-            return iter(search(running.view, table, column, query, ask, radius=radius, wanted=wanted, vectors=vectors))
-        running.tell(f"{shown}, k = {most}")
         hits = search(running.view, table, column, query, ask, radius=radius, wanted=wanted, vectors=vectors)
-        running.tell(f"  {hits.plan}")
+        if running.trace is not None:
+            running.tell(f"  {hits.plan}")
         return iter(hits)
+
+    def _radius(self, given: Arguments) -> float | None:
+        """The least of the ends of this search."""
+        ends = [radius.most((), given) for radius in self.radii if self._is_searched(radius.need, given)]
+        return min((float(end) for end in ends if isinstance(end, (int, float))), default=None)
 
     def describe(self, running: Running, most: int | None) -> str:
         """What `rows` would do."""
@@ -197,13 +214,17 @@ class Access:
             column = find_column(table.schema, self.search.path[0])
             plan = explain(running.view, table, column, Ask(most or 1, running.ef, False, where))
             how = "nearest first, as far as needed" if most is None else f"k = {most}"
-            return f"search of {name} by {column.name} {OPERATORS[column.options.metric]} query, {how}\n  {plan}"
+            return f"search of {name} by {_shown(column)}, {how}\n  {plan}"
         ordered = f", ordered by {', '.join(by.path[0] for by in self.order)}" if self.order else ""
         if where is None:
             return f"scan of all {table.state.rows:,} rows of {name}{ordered}"
         matching = find_rows(running.view, table, where)
         means = ", ".join(matching.means) or "no reading"
         return f"scan of {name}{ordered}: {len(matching):,} of {table.state.rows:,} rows match {where} ({means})"
+
+
+def _shown(column: catalog.Column) -> str:
+    return f"{column.name} {OPERATORS[column.options.metric]} query"
 
 
 def read_template(scope: Scope, side: int, node: Node) -> Template | None:

@@ -96,6 +96,14 @@ class Compiler:
         place = self.scope.sides[side].need(Need(kind, path))
         return lambda row, given: row[side][place]
 
+    def place(self, node: Node) -> int | None:
+        """Where the value of a node stands in a row of its table, if it is a column or a distance of one."""
+        if isinstance(node, (exp.Column, exp.Dot)):
+            side, kind, path = self.scope.resolve(node)
+            return self.scope.sides[side].need(Need(kind, path))
+        found = self.find_distance(node) if isinstance(node, tuple(METRICS)) else None
+        return None if found is None else found[1]
+
     def _literal(self, node: Node) -> Evaluate:
         value: Any = node.this
         if not node.args.get("is_string"):

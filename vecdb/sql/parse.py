@@ -80,6 +80,8 @@ class Statement:
             raise SqlError(f"the statement has no parameters, but there are values for them: {_shorten(arguments)}")
         first = self.parameters[0]
         if isinstance(first.key, int):
+            if type(arguments) in (tuple, list) and len(arguments) == self.given:  # type: ignore[arg-type]
+                return list(arguments)  # type: ignore[call-overload,no-any-return]
             if isinstance(arguments, (str, bytes, Mapping)) or not isinstance(arguments, Sequence):
                 raise mistake(
                     f"the values of ? are a list or tuple, not {_shorten(arguments)}",

@@ -197,6 +197,10 @@ class _SelectReader:
             [side.columns.index(need.path[0]) for need in side.needs] if side.schema is None else [] for side in sides
         ]
         self.plan.widths = [lambda side=side: len(side.needs) for side in sides]  # type: ignore[misc]
+        plan = self.plan
+        if len(sides) == 1 and sides[0].schema and not (plan.rest or plan.grouping or plan.order or plan.distinct):
+            places = [self.compiler.place(tree) for _, tree in self.outputs]
+            plan.places = None if None in places else [place for place in places if place is not None]
 
     def _run_inner(self) -> None:
         """Put parameters in the place of sub-selects."""
@@ -321,6 +325,7 @@ class _SelectReader:
         if template is None:
             return False
         access.where.append(template)
+        access.parameters += [int(part.this) for part in term.find_all(exp.Placeholder)]
         return True
 
     def _ids(self, side: int, term: Node) -> bool:

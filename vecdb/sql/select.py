@@ -88,6 +88,7 @@ class Select:
     needs: Sequence[Sequence[int]] = ()  # of a Select among `accesses`: which of its outputs are needed, in order
     ends_within: bool = True  # what is left of WHERE only ends a search by its distance
     counts_only: bool = False
+    places: Sequence[int] | None = None  # of the outputs, where they are values of the only table, and it does the rest
     widths: list[Callable[[], int]] = field(default_factory=list)
 
     def run(self, running: Running) -> list[tuple[Any, ...]]:
@@ -96,6 +97,11 @@ class Select:
         first, most = self._range(running)
         if most == 0:
             return []
+        end = None if most is None else first + most
+        if self.places is not None:
+            access = self.accesses[0]
+            assert isinstance(access, Access)
+            return list(islice(access.rows(running, self._enough(first, most), self.places), first, end))
         rows = self._grouped(running) if self.grouping else self._rows(running, self._enough(first, most))
         outputs = [output.value for output in self.outputs]
         given, having = running.given, self.having
@@ -106,7 +112,7 @@ class Select:
             if self.distinct:
                 different = Different()
                 made = (row for row in made if different.is_new(row))
-            return list(islice(made, first, None if most is None else first + most))
+            return list(islice(made, first, end))
         keyed = [
             (tuple([value(row, given) for value in outputs]), [by.value(row, given) for by in self.order])
             for row in rows
@@ -117,7 +123,7 @@ class Select:
         for place in range(len(self.order) - 1, -1, -1):
             by = self.order[place]
             keyed.sort(key=_sort_key(place, by), reverse=by.descending)  # stable, backwards too
-        return [row for row, _ in keyed[first : None if most is None else first + most]]
+        return [row for row, _ in keyed[first:end]]
 
     def prepare(self, running: Running) -> Running:
         """With the results of sub-selects among the values."""

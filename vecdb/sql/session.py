@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlglot import Token, exp
 
 from vecdb.errors import LimitError, ProgrammingError, SqlError, TableNotFoundError, TransactionError
+from vecdb.mirror.versions import View
 from vecdb.query.search import check_ef
 from vecdb.sql.access import Running
 from vecdb.sql.change import Change, Delete, Insert, Update
@@ -51,6 +52,14 @@ class Prepared:
     def writes(self) -> bool:
         return not isinstance(self.plan, Select)
 
+    def is_current(self, view: View) -> bool:
+        """Whether the tables are as they were."""
+        for number, schema in self.schemas.items():
+            table = view.tables.get(number)
+            if table is None or (table.schema is not schema and table.schema != schema):
+                return False
+        return True
+
 
 class _OfThread(threading.local):
     """What a thread has set and begun."""
@@ -76,7 +85,10 @@ class Session:
 
     def execute(self, sql: str, params: object = None) -> Cursor:
         """Run a statement."""
-        return Cursor(self.run(sql, params))
+        try:
+            return Cursor(self._run(sql, params))
+        except RecursionError:
+            raise LimitError("there is no room left on Python's stack to run a statement") from None
 
     def executemany(self, sql: str, params: Iterable[object]) -> Cursor:
         """Run a statement that writes with many values."""
@@ -89,26 +101,28 @@ class Session:
         runs = (self._bind(statement, given) for given in params)
         return Cursor(prepared.plan.run(self._database, runs, self._thread.ef))
 
-    def run(self, sql: str, params: object = None) -> Result:
-        """The result of a statement."""
-        try:
-            return self._run(sql, params)
-        except RecursionError:
-            raise LimitError("there is no room left on Python's stack to run a statement") from None
-
     def _run(self, sql: str, params: object) -> Result:
+        known = self._prepared.get(sql) if isinstance(sql, str) else None
+        if known is not None and isinstance(known.plan, Select):
+            given = self._bind(known.statement, params)
+            with self._database._view() as view:  # one for both, since to open one takes longer than the rest
+                if known.is_current(view):
+                    return self._select(known, view, given)
         prepared = self._prepare(_check_text(sql))
         if prepared is None:
             return self._steer(read_tokens(sql), params)
-        given = self._bind(prepared.statement, params)
-        plan = prepared.plan
+        given, plan = self._bind(prepared.statement, params), prepared.plan
         if isinstance(plan, Select):
             with self._database._view() as view:
-                rows = plan.run(Running(view, given, self._thread.ef))
-            return Result(prepared.names, rows, prepared.types)
+                return self._select(prepared, view, given)
         if isinstance(plan, Change):
             return plan.run(self._database, [given], self._thread.ef)
         return plan(self._database)
+
+    def _select(self, prepared: Prepared, view: View, given: list[Any]) -> Result:
+        assert isinstance(prepared.plan, Select)
+        rows = prepared.plan.run(Running(view, given, self._thread.ef))
+        return Result(prepared.names, rows, prepared.types)
 
     def is_write(self, sql: str) -> bool:
         """Whether a statement changes rows or tables; Savepoints and the like do not."""
@@ -125,8 +139,10 @@ class Session:
     def _prepare(self, sql: str) -> Prepared | None:
         """The plan of a text; None where it only steers."""
         known = self._prepared.get(sql)
-        if known is not None and self._is_current(known):
-            return known
+        if known is not None:
+            with self._database._view() as view:
+                if known.is_current(view):
+                    return known
         tokens = read_tokens(sql)
         if _word(tokens, 0) in (*_STEERING, *_TELLING):
             return None
@@ -136,17 +152,6 @@ class Session:
             while len(self._prepared) > _KEPT:
                 self._prepared.popitem(last=False)
         return made
-
-    def _is_current(self, prepared: Prepared) -> bool:
-        if not prepared.schemas:
-            return True
-        with self._database._view() as view:
-            tables = view.tables
-            for number, schema in prepared.schemas.items():
-                table = tables.get(number)
-                if table is None or (table.schema is not schema and table.schema != schema):
-                    return False
-        return True
 
     def _plan(self, statement: Statement) -> Prepared:
         tree = statement.tree
