@@ -170,3 +170,10 @@ SELECT id, substr(s, 1, 1) || '-' || upper(u) FROM t ORDER BY id
 SELECT id AS "the id", a "the a" FROM t ORDER BY "the id" LIMIT 2
 SELECT ID, A FROM T ORDER BY Id LIMIT 3
 select Count(*), Max(A) from t where B > 1
+SELECT t.id, o.w AS weight FROM t JOIN o ON t.a = o.k WHERE weight > 1 ORDER BY t.id, o.id
+SELECT t.id, o.w AS weight FROM t, o WHERE t.a = o.k AND weight = 2 ORDER BY t.id, o.id
+SELECT t.id FROM t LEFT JOIN o ON t.a = o.k AND o.w > 2 WHERE o.id IS NULL ORDER BY t.id
+SELECT t.id, o.name FROM t JOIN o USING (id) ORDER BY t.id
+SELECT round(x), abs(a), typeof(x), coalesce(x, a, 0) FROM t ORDER BY id
+SELECT group_concat(a, '-') FROM (SELECT a FROM t WHERE a IS NOT NULL ORDER BY id)
+SELECT count(*), count(DISTINCT a) FROM t JOIN o ON t.a = o.k

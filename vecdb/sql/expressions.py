@@ -101,8 +101,17 @@ class Compiler:
         if isinstance(node, (exp.Column, exp.Dot)):
             side, kind, path = self.scope.resolve(node)
             return self.scope.sides[side].need(Need(kind, path))
-        found = self.find_distance(node) if isinstance(node, tuple(METRICS)) else None
+        found = self._find_distance(node) if isinstance(node, tuple(METRICS)) else None
         return None if found is None else found[1]
+
+    def distance(self, node: Node) -> Need | None:
+        """The distance that a node is: of a vector column to a query."""
+        while isinstance(node, exp.Paren):
+            node = node.this
+        if not isinstance(node, tuple(METRICS)) or not self.scope.sides:
+            return None
+        found = self._find_distance(node)
+        return None if found is None else self.scope.sides[found[0]].needs[found[1]]
 
     def _literal(self, node: Node) -> Evaluate:
         value: Any = node.this
@@ -246,7 +255,7 @@ class Compiler:
 
     def _distance(self, node: Node) -> Evaluate:
         metric = METRICS[type(node)]
-        if self._known is None and (measured := self.find_distance(node)) is not None:
+        if self._known is None and (measured := self._find_distance(node)) is not None:
             side, place = measured
             return lambda row, given: row[side][place]
         left, right = self.compile(node.this), self.compile(node.expression)
@@ -257,7 +266,7 @@ class Compiler:
 
         return between
 
-    def find_distance(self, node: Node) -> tuple[int, int] | None:
+    def _find_distance(self, node: Node) -> tuple[int, int] | None:
         """The side and place of the distance of a vector column to a query, if a node is one."""
         if node in self._distances:
             return self._distances[node]

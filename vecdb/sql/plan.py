@@ -7,17 +7,16 @@ from typing import Any, Final
 
 from sqlglot import exp
 
-from vecdb.errors import LimitError
 from vecdb.filters.tokens import Parameter
 from vecdb.query.order import By
-from vecdb.sql.access import Access, Radius, read_template
+from vecdb.sql.access import Access
+from vecdb.sql.conditions import Conditions
 from vecdb.sql.expressions import Compiler, aggregate_name, is_constant
+from vecdb.sql.groups import find_aggregates, read_groups
 from vecdb.sql.parse import Node, Statement
-from vecdb.sql.scope import METRICS, Evaluate, Need, Scope, Side
-from vecdb.sql.select import Counted, Grouping, Inner, Joined, OrderBy, Output, Select
+from vecdb.sql.scope import METRICS, Scope, Side
+from vecdb.sql.select import Inner, OrderBy, Output, Select
 from vecdb.storage.catalog import Schema
-
-Schemas = Callable[[Node, str], Schema]  # the schema of a table, or an error about the node that names it
 
 _COMMON: Final = "kind hint with_ with from_ from"
 _SELECT: Final = f"{_COMMON} expressions distinct joins where group having order limit offset"
@@ -150,11 +149,9 @@ class _SelectReader:
         plan, node = self.plan, self.node
         self._run_inner()
         self._read_outputs()
-        conditions = self._read_join()
         where = node.args.get("where")
-        if where is not None:
-            conditions += _terms(self._named(where.this))
-        only_ends = self._read_where(conditions)
+        conditions = Conditions(node, self.scope, plan, self.compiler)
+        only_ends = conditions.read(None if where is None else self._named(where.this))
         group, having, order = node.args.get("group"), node.args.get("having"), node.args.get("order")
         if group is not None:
             self.statement.check(group, "expressions", "write GROUP BY column, ...")
@@ -164,10 +161,10 @@ class _SelectReader:
         trees = [tree for _, tree in self.outputs] + [tree for tree, _, _ in orders]
         if having_node is not None:
             trees.append(having_node)
-        counted = list(dict.fromkeys(part for tree in trees for part in _aggregates(tree)))
+        aggregates = find_aggregates(trees)
         compiler = self.compiler
-        if keys or counted:
-            compiler = self._group(keys, counted)
+        if keys or aggregates:
+            compiler = read_groups(plan, compiler, keys, aggregates)
         elif having is not None:
             raise self.statement.refuse(having, "HAVING without GROUP BY", "conditions on rows: WHERE")
         if having_node is not None:
@@ -245,188 +242,6 @@ class _SelectReader:
                 )
                 self.outputs.append((name, column))
 
-    def _read_join(self) -> list[Node]:
-        """The conditions of a join that are as those of WHERE."""
-        joins = [*((self._origin() or exp.Null()).args.get("joins") or []), *(self.node.args.get("joins") or [])]
-        if not joins:
-            return []
-        join = joins[0]
-        self.statement.check(join, "this on using side kind", "there are JOIN, INNER JOIN and LEFT JOIN, ON equality")
-        outer = str(join.args.get("side") or "").upper()
-        kind = str(join.args.get("kind") or "").upper()
-        if outer not in ("", "LEFT") or kind not in ("", "INNER", "OUTER", "CROSS"):
-            raise self.statement.refuse(join, f"there is no {outer or kind} JOIN", "there are JOIN and LEFT JOIN")
-        terms = _terms(join.args["on"]) if join.args.get("on") is not None else []
-        for name in join.args.get("using") or []:
-            parts = [
-                exp.Column(this=name.copy(), table=exp.Identifier(this=side.name, quoted=True))
-                for side in self.scope.sides
-            ]
-            terms.append(exp.EQ(this=parts[0], expression=parts[1]))
-        where = [] if outer or self.node.args.get("where") is None else _terms(self.node.args["where"].this)
-        joined = Joined([], [], [], bool(outer))
-        rest = []
-        for term in terms:
-            if self._read_key(term, joined):
-                continue
-            if not outer:
-                rest.append(term)
-            elif self._sides(term) == {1} and self._template(1, term):
-                pass
-            else:
-                joined.on.append(self.compiler.condition(term))
-        for term in where:
-            if self._read_key(term, joined):
-                _drop(term)
-        if not joined.left:
-            raise self.statement.refuse(join, "this join has no equality", "write JOIN table ON a.field = b.field")
-        self.plan.joined = joined
-        return rest
-
-    def _read_key(self, term: Node, joined: Joined) -> bool:
-        """Take an equality between the two tables for a key of the join."""
-        if not isinstance(term, exp.EQ) or isinstance(term.expression, exp.Any):
-            return False
-        sides = self._sides(term.this), self._sides(term.expression)
-        if sides == ({0}, {1}):
-            left, right = term.this, term.expression
-        elif sides == ({1}, {0}):
-            left, right = term.expression, term.this
-        else:
-            return False
-        joined.left.append(self.compiler.compile(left))
-        joined.right.append(self.compiler.compile(right))
-        return True
-
-    def _read_where(self, terms: list[Node]) -> bool:
-        """Take WHERE apart; whether what is left are only ends of a search."""
-        only_ends = True
-        outer = self.plan.joined is not None and self.plan.joined.outer
-        for term in terms:
-            if _is_dropped(term):
-                continue
-            sides = self._sides(term)
-            side = min(sides, default=0)
-            if len(sides) <= 1 and not (outer and side == 1) and self.scope.sides:
-                if self._template(side, term) or self._ids(side, term):
-                    continue
-                only_ends &= self._end(side, term)
-            else:
-                only_ends = False
-            self.plan.rest.append(self.compiler.condition(term))
-        return only_ends
-
-    def _template(self, side: int, term: Node) -> bool:
-        """Leave a condition to the filter of its table."""
-        access = self.plan.accesses[side]
-        if not isinstance(access, Access):
-            return False
-        template = read_template(self.scope, side, term)
-        if template is None:
-            return False
-        access.where.append(template)
-        access.parameters += [int(part.this) for part in term.find_all(exp.Placeholder)]
-        return True
-
-    def _ids(self, side: int, term: Node) -> bool:
-        """`id = value` and `id IN (values)`: rows are read by their ids."""
-        access = self.plan.accesses[side]
-        if not isinstance(access, Access) or access.ids is not None:
-            return False
-        if isinstance(term, exp.EQ):
-            pairs = ((term.this, term.expression), (term.expression, term.this))
-            for one, other in pairs:
-                if self._is_id(one) and is_constant(other) and not isinstance(other, exp.Any):
-                    access.ids = _one_id(self.compiler.compile(other))
-                    return True
-        if isinstance(term, exp.In) and self._is_id(term.this):
-            if term.args.get("field") is not None:
-                if not isinstance(term.args["field"], exp.Placeholder):
-                    return False
-                members = self.compiler.compile(term.args["field"])
-                access.ids = lambda row, given: [_plain_id(item) for item in _listed(members(row, given))]
-                return True
-            if all(is_constant(item) for item in term.expressions):
-                items = [self.compiler.compile(item) for item in term.expressions]
-                access.ids = lambda row, given: [_plain_id(item(row, given)) for item in items]
-                return True
-        return False
-
-    def _is_id(self, node: Node) -> bool:
-        return isinstance(node, exp.Column) and self.scope.resolve(node).kind == "id"
-
-    def _end(self, side: int, term: Node) -> bool:
-        """`vector <=> query < number`: where a search may end."""
-        access = self.plan.accesses[side]
-        if not isinstance(access, Access):
-            return False
-        if isinstance(term, (exp.GT, exp.GTE)):
-            near, most = term.expression, term.this
-        elif isinstance(term, (exp.LT, exp.LTE)):
-            near, most = term.this, term.expression
-        else:
-            return False
-        need = self._distance(near)
-        if need is None or not is_constant(most):
-            return False
-        access.radii.append(Radius(need, self.compiler.compile(most)))
-        return True
-
-    def _distance(self, node: Node) -> Need | None:
-        """The distance that a node is: of a vector column to a query."""
-        while isinstance(node, exp.Paren):
-            node = node.this
-        if not isinstance(node, tuple(METRICS)) or not self.scope.sides:
-            return None
-        found = self.compiler.find_distance(node)
-        return None if found is None else self.scope.sides[found[0]].needs[found[1]]
-
-    def _group(self, keys: list[Node], nodes: list[Node]) -> Compiler:
-        known: dict[Node, Evaluate] = {}
-        compiled, counted = [], []
-        for place, key in enumerate(keys):
-            compiled.append(self.compiler.compile(key))
-            known[key] = _taker(place)
-        for place, aggregate in enumerate(nodes, start=len(keys)):
-            counted.append(self._aggregate(aggregate))
-            known[aggregate] = _taker(place)
-        self.plan.grouping = Grouping(compiled, counted, not keys)
-        access = self.plan.accesses[0] if self.plan.accesses else None
-        self.plan.counts_only = (
-            isinstance(access, Access)
-            and access.ids is None
-            and not keys
-            and not self.plan.rest
-            and self.plan.joined is None
-            and all(item.name == "count" and item.value is None for item in counted)
-        )
-        return Compiler(self.scope, known)
-
-    def _aggregate(self, node: Node) -> Counted:
-        name = aggregate_name(node)
-        assert name is not None
-        arguments, separator = node.expressions, ","
-        if name == "group_concat" and len(arguments) == 2:
-            given = arguments[1]
-            if not isinstance(given, exp.Literal):
-                raise self.statement.refuse(given, "the separator is a text in quotes", "as GROUP_CONCAT(a, ', ')")
-            arguments, separator = arguments[:1], given.this
-        if len(arguments) != 1:
-            raise self.statement.refuse(node, f"{name} takes one value", f"write {name.upper()}(value)")
-        value = arguments[0]
-        if isinstance(value, exp.Star):
-            if name != "count":
-                raise self.statement.refuse(node, f"{name.upper()}(*) is no count", f"write {name.upper()}(column)")
-            return Counted(name, None, False, separator)
-        distinct = isinstance(value, exp.Distinct)
-        if distinct:
-            if len(value.expressions) != 1:
-                raise self.statement.refuse(
-                    value, "DISTINCT is of one value here", "count rows of a sub-select instead"
-                )
-            value = value.expressions[0]
-        return Counted(name, self.compiler.compile(value), distinct, separator)
-
     def _order(self, item: Node) -> tuple[Node, bool, bool]:
         if not isinstance(item, exp.Ordered):
             raise self.statement.refuse(item, "ORDER BY can't be read", "write ORDER BY column DESC, ...")
@@ -453,13 +268,13 @@ class _SelectReader:
 
     def _leave_out(self, node: Node, descending: bool, nulls_first: bool) -> None:
         """Rows without a vector, where they are ordered by its distance: a search would not find them."""
-        if not descending and nulls_first and self._distance(node) is not None:
+        if not descending and nulls_first and self.compiler.distance(node) is not None:
             value = self.compiler.compile(node)
             self.plan.rest.append(lambda row, given: value(row, given) is not None)
 
     def _search(self, access: Access, node: Node) -> bool:
         """ORDER BY a distance of the column's own metric is a search."""
-        need = self._distance(node)
+        need = self.compiler.distance(node)
         schema = access.side.schema
         if need is None or schema is None:
             return False
@@ -501,13 +316,6 @@ class _SelectReader:
         named: Node = node.transform(replace)
         return named
 
-    def _sides(self, node: Node) -> set[int]:
-        return {self.scope.resolve(column).side for column in node.find_all(exp.Column)}
-
-    def _origin(self) -> Node | None:
-        origin = self.node.args.get("from_") or self.node.args.get("from")
-        return None if origin is None else origin.this
-
     def _type(self, node: Node) -> str | None:
         if isinstance(node, exp.Column):
             found = self.scope.resolve(node)
@@ -523,51 +331,6 @@ class _SelectReader:
         return None
 
 
-_DROPPED: Final = "taken as a key of the join"
-
-
-def _drop(term: Node) -> None:
-    term.meta[_DROPPED] = True
-
-
-def _is_dropped(term: Node) -> bool:
-    return _DROPPED in term.meta
-
-
-def _terms(node: Node) -> list[Node]:
-    """What AND joins, in order."""
-    terms: list[Node] = []
-    rest = [node]
-    while rest:
-        part = rest.pop()
-        while isinstance(part, exp.Paren) and isinstance(part.this, exp.And):
-            part = part.this
-        if isinstance(part, exp.And):
-            rest += [part.expression, part.this]
-        else:
-            terms.append(part)
-    return terms
-
-
-def _aggregates(node: Node) -> Iterator[Node]:
-    """The aggregates in a tree, not those within them."""
-    rest = [node]
-    while rest:
-        part = rest.pop()
-        if aggregate_name(part) is not None:
-            yield part
-        else:
-            rest += list(part.iter_expressions(reverse=True))
-
-
-def _one_id(value: Evaluate) -> Evaluate:
-    return lambda row, given: [_plain_id(value(row, given))]
-
-
-def _taker(place: int) -> Evaluate:
-    return lambda row, given: row[0][place]
-
-
 def _name_of(node: Node) -> str:
     if isinstance(node, exp.Column):
         return node.name
@@ -577,25 +340,3 @@ def _name_of(node: Node) -> str:
         return "distance"
     text: str = node.sql(dialect="postgres")
     return text
-
-
-def _plain_id(value: Any) -> Any:
-    """NumPy's integers are ints; a real that is whole is the int that it equals."""
-    if hasattr(value, "item"):
-        value = value.item()
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _listed(value: Any) -> list[Any]:
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return list(value)
-    return value.tolist() if hasattr(value, "tolist") and getattr(value, "ndim", 0) == 1 else []
-
-
-def read_plan(statement: Statement, schema: Callable[[Statement, Node], Schema]) -> tuple[Select, dict[int, Schema]]:
-    """The plan of a SELECT, and the schemas that it is made for. Raises SqlError and LimitError."""
-    planner = Planner(statement, schema)
-    try:
-        return planner.select(statement.tree), planner.schemas
-    except RecursionError:
-        raise LimitError("there is no room left on Python's stack to plan a statement") from None
