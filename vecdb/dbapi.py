@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from datetime import time as clock_time
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from vecdb.database import Database
 from vecdb.database import connect as open_database
@@ -28,8 +28,8 @@ from vecdb.errors import (
     OperationalError,
     ProgrammingError,
 )
-from vecdb.sql.cursor import BINARY, DATETIME, NUMBER, ROWID, STRING, Description, Result
-from vecdb.sql.cursor import Cursor as _Rows
+from vecdb.sql.cursor import BINARY, DATETIME, NUMBER, ROWID, STRING, Result
+from vecdb.sql.cursor import Cursor as ResultCursor
 
 apilevel: Final = "2.0"
 threadsafety: Final = 1  # threads may share the module, not connections
@@ -39,7 +39,6 @@ Date: Final = date
 Time: Final = clock_time
 Timestamp: Final = datetime
 Binary: Final = bytes
-Value = TypeVar("Value")
 
 
 class Warning(Exception):  # noqa: N818  # PEP 249 gives it this name
@@ -142,7 +141,7 @@ class Connection:
         else:
             self.rollback()
 
-    def _run(self, sql: str, work: Callable[[Database], Value]) -> Value:
+    def _run(self, sql: str, work: Callable[[Database], ResultCursor]) -> ResultCursor:
         """Do something in the transaction of this connection, which a write begins."""
         database = self.database
         session = database._session()
@@ -151,58 +150,31 @@ class Connection:
         return work(database)
 
 
-class Cursor:
+class Cursor(ResultCursor):
     """Runs statements of a connection, and holds the rows of the last one."""
 
     def __init__(self, connection: Connection) -> None:
+        super().__init__(Result())
         self.connection = connection
-        self.arraysize = 1
-        self._rows = _Rows(Result())
         self._closed = False
-
-    @property
-    def description(self) -> tuple[Description, ...] | None:
-        """A tuple for each column of the result: name, type code, and five times None; None where there is none."""
-        return self._rows.description
-
-    @property
-    def rowcount(self) -> int:
-        """How many rows the last statement wrote, or found; -1 where it did neither."""
-        return self._rows.rowcount
-
-    @property
-    def lastrowid(self) -> Any:
-        """The id of the last row that was inserted."""
-        return self._rows.lastrowid
 
     def execute(self, sql: str, params: object = None) -> Cursor:
         """Run a statement, with `params` for its `?`."""
-        self._check()
-        self._rows = _Rows(Result())
-        self._rows = self.connection._run(sql, lambda database: database.execute(sql, params))
-        return self
+        return self._run(sql, lambda database: database.execute(sql, params))
 
     def executemany(self, sql: str, params: Iterable[object]) -> Cursor:
         """Run an INSERT, UPDATE or DELETE with each of many values, all or nothing; an INSERT as one batch."""
+        return self._run(sql, lambda database: database.executemany(sql, params))
+
+    def _run(self, sql: str, work: Callable[[Database], ResultCursor]) -> Cursor:
         self._check()
-        self._rows = _Rows(Result())
-        self._rows = self.connection._run(sql, lambda database: database.executemany(sql, params))
+        self._hold(Result())
+        self._hold(self.connection._run(sql, work)._result)
         return self
 
-    def fetchone(self) -> tuple[Any, ...] | None:
-        """The next row; None after the last."""
+    def _rows(self) -> list[tuple[Any, ...]]:
         self._check()
-        return self._rows.fetchone()
-
-    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
-        """The next rows, `arraysize` unless `size` is given."""
-        self._check()
-        return self._rows.fetchmany(self.arraysize if size is None else size)
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows that are left."""
-        self._check()
-        return self._rows.fetchall()
+        return super()._rows()
 
     def setinputsizes(self, sizes: Sequence[object]) -> None:
         """PEP 249 asks for it; nothing is to be done."""
@@ -213,16 +185,7 @@ class Cursor:
     def close(self) -> None:
         """Forget the rows; nothing can be run afterwards."""
         self._closed = True
-        self._rows = _Rows(Result())
-
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return self
-
-    def __next__(self) -> tuple[Any, ...]:
-        row = self.fetchone()
-        if row is None:
-            raise StopIteration
-        return row
+        self._hold(Result())
 
     def __enter__(self) -> Cursor:
         return self

@@ -29,7 +29,7 @@ from vecdb.options import MAX_FILTER_TEXT
 Arguments: TypeAlias = Sequence[object]  # of the parameters, one for each time that one stands in the text
 Template: TypeAlias = Callable[[Arguments], Filter]
 
-_COMPARISONS: Final[Mapping[type[exp.Expression], Operator]] = {
+COMPARISONS: Final[Mapping[type[exp.Expression], Operator]] = {
     exp.EQ: "=",
     exp.NEQ: "!=",
     exp.LT: "<",
@@ -40,7 +40,7 @@ _COMPARISONS: Final[Mapping[type[exp.Expression], Operator]] = {
 # The arguments that are read of each node. A negation may also stand in a Not around it.
 _ARGUMENTS: Final[Mapping[type[exp.Expression], frozenset[str]]] = {
     **dict.fromkeys(
-        (*_COMPARISONS, exp.And, exp.Or, exp.ArrayContainsAll, exp.Escape), frozenset(["this", "expression"])
+        (*COMPARISONS, exp.And, exp.Or, exp.ArrayContainsAll, exp.Escape), frozenset(["this", "expression"])
     ),
     **dict.fromkeys((exp.Like, exp.ILike, exp.Is), frozenset(["this", "expression", "negate"])),
     **dict.fromkeys((exp.Paren, exp.Not, exp.Neg, exp.Any, exp.Placeholder, exp.Boolean), frozenset(["this"])),
@@ -138,7 +138,7 @@ class SyntaxReader:
             return self.condition(node.this)
         if isinstance(node, exp.Not):
             return _complement(self.condition(node.this))
-        if isinstance(node, tuple(_COMPARISONS)):
+        if isinstance(node, tuple(COMPARISONS)):
             return self._comparison(node)
         if isinstance(node, exp.Between):
             operand, low, high = (self._operand(node.args[name]) for name in ("this", "low", "high"))
@@ -172,7 +172,7 @@ class SyntaxReader:
         return lambda values: connect([template(values) for template in templates])
 
     def _comparison(self, node: exp.Expression) -> Template:
-        op = _COMPARISONS[type(node)]
+        op = COMPARISONS[type(node)]
         if isinstance(node.expression, exp.Any):
             self._check(node.expression)
             array = _unwrap(node.expression.this)

@@ -78,8 +78,10 @@ def keep_filter(view: View, table: Table, place: Key | None, make: Callable[[], 
 def key_of(arguments: Sequence[Any]) -> Key | None:
     """What tells arguments of a filter from others: they and their types, for 1 equals True. None for many, or such
     as have no hash."""
+    if len(arguments) > _FEW_PARAMS:
+        return None
     types = tuple(map(type, arguments))
-    return (*arguments, types) if len(types) <= _FEW_PARAMS and _PLAIN.issuperset(types) else None
+    return (*arguments, types) if _PLAIN.issuperset(types) else None
 
 
 def _place_of_text(table: Table, where: str, params: object) -> Key | None:

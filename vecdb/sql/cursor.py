@@ -82,6 +82,9 @@ class Cursor:
     arraysize = 1
 
     def __init__(self, result: Result) -> None:
+        self._hold(result)
+
+    def _hold(self, result: Result) -> None:
         self._result = result
         self._next = 0
 

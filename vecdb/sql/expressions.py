@@ -10,21 +10,13 @@ from sqlglot import exp
 
 from vecdb.filters.like import check_pattern, matcher
 from vecdb.filters.place import TextPlace
-from vecdb.filters.values import Operator
+from vecdb.filters.sql import COMPARISONS
 from vecdb.sql import values
 from vecdb.sql.functions import AGGREGATES, ALIASES, FUNCTIONS, Function
 from vecdb.sql.parse import Node, Statement
 from vecdb.sql.scope import METRICS, Evaluate, Need, Row, Scope
 from vecdb.sql.vectors import distance, read_vector
 
-_COMPARISONS: Final[Mapping[type[Node], Operator]] = {
-    exp.EQ: "=",
-    exp.NEQ: "!=",
-    exp.LT: "<",
-    exp.LTE: "<=",
-    exp.GT: ">",
-    exp.GTE: ">=",
-}
 _ARITHMETIC: Final[Mapping[type[Node], str]] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%"}
 _CASTS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "INT": values.to_integer,
@@ -167,7 +159,7 @@ class Compiler:
         return complement
 
     def _comparison(self, node: Node) -> Evaluate:
-        op = _COMPARISONS[type(node)]
+        op = COMPARISONS[type(node)]
         if isinstance(node.expression, exp.Any):
             if op != "=":
                 raise self.statement.refuse(node, "ANY goes with =", "for its opposite write NOT (... = ANY(...))")
@@ -376,7 +368,7 @@ _METHODS: Final[tuple[tuple[Any, Callable[[Compiler, Node], Evaluate]], ...]] = 
     (exp.Placeholder, Compiler._parameter),
     ((exp.And, exp.Or), Compiler._connective),
     (exp.Not, Compiler._not),
-    (tuple(_COMPARISONS), Compiler._comparison),
+    (tuple(COMPARISONS), Compiler._comparison),
     (exp.In, Compiler._in),
     (exp.ArrayContainsAll, Compiler._contains),
     (exp.Between, Compiler._between),
