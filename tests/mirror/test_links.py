@@ -40,7 +40,7 @@ def entries(db: vecdb.Database) -> list[tuple[bytes, int]]:
 def blocks_written(db: vecdb.Database) -> int:
     """Of links, by the last commit."""
     with db._view() as view:
-        changes = read_block_changes(view.records, db.version - 1, db.version)
+        changes = read_block_changes(view.records, range(db.version, db.version + 1))
     assert changes is not None
     return len(changes[1, 1].get(Space.LINKS, ()))
 

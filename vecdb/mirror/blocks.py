@@ -150,6 +150,11 @@ class Blocks:
         self._versions = [known for known in self._versions if known[0]() is not None]
         if not self._retired:
             return
+        if not self._versions:
+            for places, _ in self._retired:
+                self._give_back(places)
+            self._retired, self._kept, self._kept_for = [], 0, []
+            return
         in_use = np.array([epoch for _, epoch in self._versions], np.int64)
         if in_use.tolist() == self._kept_for:  # what was kept for them before is kept still
             retired, self._retired = self._retired[self._kept :], self._retired[: self._kept]
