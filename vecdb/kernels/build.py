@@ -19,26 +19,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vecdb.kernels.distance import distance_to, fetch_row, load_row
 from vecdb.kernels.graph import (
-    CANDIDATES,
-    CHOSEN,
     DEAD,
     EXPANDED,
-    FLAGS,
-    FRESH,
-    HEAD,
-    LAYER,
-    PARENT,
-    POOL,
     beam,
     capacity,
     descend,
-    distance_to,
     enter,
-    fetch_row,
     is_live,
     key_of,
-    load_row,
     node_of,
     put,
     record,
@@ -46,6 +36,7 @@ from vecdb.kernels.graph import (
     visit,
 )
 from vecdb.kernels.jit import Kernel, inline, jit, paste
+from vecdb.kernels.layout import CANDIDATES, CHOSEN, FLAGS, FRESH, HEAD, LAYER, PARENT, POOL
 from vecdb.kernels.memory import (
     Struct,
     field,

@@ -6,15 +6,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from vecdb.kernels.graph import (
-    DIM,
-    POOL,
-    distance_to,
-    fetch_row,
-    load_query,
-    put,
-)
+from vecdb.kernels.distance import distance_to, fetch_row, load_query
+from vecdb.kernels.graph import put
 from vecdb.kernels.jit import Kernel, paste
+from vecdb.kernels.layout import DIM, POOL
 from vecdb.kernels.memory import field, get_i64, set_i64, shift
 from vecdb.kernels.search import answer, measure
 from vecdb.kernels.simd import sort_key

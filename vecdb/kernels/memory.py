@@ -27,6 +27,7 @@ BYTES = I8.as_pointer()
 # How near the processor is to bring what is fetched ahead (3 would be its first cache): there is room for all rows that
 # a step of a walk compares, and more of them are under way at once.
 _TO_L2: Final = 2
+CACHE_LINE: Final = 64  # bytes
 
 _SETTINGS: Any = numba_config
 PLAIN: Final = bool(_SETTINGS.DISABLE_JIT)  # kernels run as plain Python

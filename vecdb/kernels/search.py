@@ -7,26 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from vecdb.kernels.graph import (
-    ANYWHERE,
-    CHOSEN,
-    CODED,
-    DEAD,
-    DIM,
-    IP,
-    L2,
-    METRIC,
-    POOL,
-    VECTORS,
-    beam,
-    descend,
-    doubtful,
-    enter,
-    fetch_vector,
-    load_query,
-    node_of,
-)
+from vecdb.kernels.distance import fetch_vector, load_query
+from vecdb.kernels.graph import ANYWHERE, DEAD, beam, descend, doubtful, enter, node_of
 from vecdb.kernels.jit import Kernel, jit, paste
+from vecdb.kernels.layout import CHOSEN, CODED, DIM, IP, L2, METRIC, POOL, VECTORS
 from vecdb.kernels.memory import field, get_f32, get_f64, get_i32, get_i64, set_f64, set_i32, set_i64, shift
 
 
