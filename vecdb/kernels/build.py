@@ -231,7 +231,7 @@ def choose(
             if known:
                 none = np.int64(0)
                 ef = field(build, EF) if layer <= level else np.int64(1)
-                size, _ = beam(graph, layer, size, none, ef, none, none, scratch)
+                size, _ = beam(graph, layer, size, none, ef, none, none, none, scratch)
             if layer <= level:
                 node = get_i64(field(batch, ENTRIES), number) + layer - 1 if layer > 0 else slot
                 _choose(graph, layer, node, size if known else np.int64(0), batch, build, scratch)

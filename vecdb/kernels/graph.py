@@ -47,6 +47,7 @@ from vecdb.kernels.layout import (
     VISITED_WORDS,
 )
 from vecdb.kernels.memory import CACHE_LINE, field, get_f32, get_i32, get_i64, get_u8, prefetch, set_i64, shift
+from vecdb.kernels.signs import fetch_signs, has_signs, sift
 from vecdb.kernels.simd import number_of, sort_key
 
 # A key of the pool: the distance's sort key, node * 4, flags. So node numbers have 30 bits.
@@ -59,7 +60,7 @@ _PLACES_PER_NODE: Final = 32
 MOST_TOGETHER: Final = 4
 # How much farther than the k-th a walk goes on to look, by the root of its beam.
 _REACH: Final = np.float32(0.007)
-ANYWHERE: Final = 2**63 - 1
+ANYWHERE: Final = 0x7F800000 << 32  # of an infinite distance
 # Rows whose distances by codes are so many standard deviations of the rounding apart, their vectors order alike.
 _SIGMAS: Final = np.float32(4.0)
 _ROUNDING: Final = np.float32(8.0 / 12.0)  # see `doubtful`
@@ -152,9 +153,9 @@ def visit(layer: Any, node: Any, scratch: Any) -> Any:
 
 
 @paste
-def _meet(graph: Any, layer: Any, node: Any, count: Any, scratch: Any) -> Any:
-    """Gather the neighbours of a node that this walk has not met, after `count` others, and have their rows fetched;
-    their number."""
+def _meet(graph: Any, layer: Any, node: Any, count: Any, signs: Any, scratch: Any) -> Any:
+    """Gather the neighbours of a node that this walk has not met, after `count` others, and have their rows fetched, or
+    their `signs`; their number."""
     here = record(graph, layer, node)
     fresh = field(scratch, FRESH)
     first = count
@@ -168,7 +169,10 @@ def _meet(graph: Any, layer: Any, node: Any, count: Any, scratch: Any) -> Any:
         for i in range(first, count):
             prefetch(record(graph, layer, get_i64(fresh, i)), 0)
     for i in range(first, count):
-        fetch_row(graph, slot_of(graph, layer, get_i64(fresh, i)))
+        if signs:
+            fetch_signs(graph, get_i64(fresh, i))
+        else:
+            fetch_row(graph, slot_of(graph, layer, get_i64(fresh, i)))
     return count
 
 
@@ -236,24 +240,41 @@ def _times_as_far(pool: Any, ef: Any, hoped: Any) -> Any:
     return 1 if many >= hoped else 2 if 2 * many >= hoped else 0
 
 
+@paste
+def _edge(pool: Any, size: Any, whole: Any, bound: Any) -> Any:
+    """The key from which on a row does not come into the pool: of the last in it where it is `whole`."""
+    return min(bound, get_i64(pool, size - 1)) if whole else bound
+
+
+@paste
+def _compare(graph: Any, layer: Any, count: Any, scratch: Any) -> None:
+    """Turn so many nodes that were met into their keys."""
+    fresh = field(scratch, FRESH)
+    for i in range(count):
+        node = get_i64(fresh, i)
+        slot = slot_of(graph, layer, node)
+        set_i64(fresh, i, sort_key(distance_to(graph, slot, scratch)) | (node << 2))
+
+
 @jit
-def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: Any, scratch: Any) -> Any:
+def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: Any, signs: Any, scratch: Any) -> Any:
     """Algorithm 2: the nearest to the query on one layer, from the first `size` keys of the pool.
 
     The pool is sorted and ends where it has `ef` keys, `least` of them live; dead ones conduct and are dropped from its
     far end only. Where `k` is not 0, it ends before what is much farther than the k-th: adaptive beam search
     (Al-Jazzazi et al., "Distance Adaptive Beam Search for Provably Accurate Graph-Based Nearest Neighbor Search",
     arXiv:2505.15636). A walk that finds too few live keys beside what is `hoped` goes on farther or gives up, as it
-    does where the scratch has no room for it. Returns (keys in the pool, 0 where it gave up; distances computed).
+    does where the scratch has no room for it. Where the query's `signs` are loaded, rows that are too far by theirs are
+    not compared further. Returns (keys in the pool, 0 where it gave up; rows compared).
     """
     pool = field(scratch, POOL)
     fresh = field(scratch, FRESH)
     room = field(scratch, POOL_SIZE)
     together = min(1 + max(ef, least) // _PLACES_PER_NODE, MOST_TOGETHER)
     live = _begin(layer, size, scratch)
-    compared = np.int64(0)
-    at = np.int64(0)
+    at, compared = np.int64(0), np.int64(0)
     bound: Any = np.int64(ANYWHERE)
+    by_signs = signs and layer == 0 and has_signs(graph)
     while at < size:
         if hoped > 0 and at >= ef:
             times = _times_as_far(pool, ef, hoped)
@@ -262,8 +283,9 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: 
             ef, least, hoped = times * ef, times * least, 0
         if k > 0 and live >= k:
             bound = _bound(pool, k, max(ef, least), scratch)
-        count = np.int64(0)
-        expanded = np.int64(0)
+        far = _edge(pool, size, size == room or (size >= ef and live >= least), bound)
+        sifted = by_signs and far < ANYWHERE
+        count, expanded = np.int64(0), np.int64(0)
         while at < size and expanded < together:
             key = get_i64(pool, at)
             if key >= bound:
@@ -271,21 +293,19 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: 
                 break
             if key & EXPANDED == 0:
                 set_i64(pool, at, key | EXPANDED)
-                count = _meet(graph, layer, node_of(key), count, scratch)
+                count = _meet(graph, layer, node_of(key), count, sifted, scratch)
                 expanded += 1
             at += 1
         compared += count
         for i in range(at, min(at + together, size)):
             fetch_record(graph, layer, node_of(get_i64(pool, i)))
+        if sifted:
+            count = sift(graph, count, far, scratch)
         # First all distances, then all insertions: a branch that goes another way than guessed holds up no distance.
-        for i in range(count):
-            node = get_i64(fresh, i)
-            slot = slot_of(graph, layer, node)
-            set_i64(fresh, i, sort_key(distance_to(graph, slot, scratch)) | (node << 2))
+        _compare(graph, layer, count, scratch)
         for i in range(count):
             near = get_i64(fresh, i)
-            whole = size == room or (size >= ef and live >= least)
-            if near >= bound or (whole and near >= get_i64(pool, size - 1)):
+            if near >= _edge(pool, size, size == room or (size >= ef and live >= least), bound):
                 continue
             if not is_live(graph, slot_of(graph, layer, node_of(near))):
                 if get_i32(record(graph, layer, node_of(near)), HEAD) < 0:

@@ -26,9 +26,11 @@ ZERO_CODE: Final = 128  # the code of the mean
 METRIC, CODED, DIM, WIDTH, CODES, WEIGHTS, GRID, VECTORS, LIVE, LIVE_TABLE, LIVE_SHIFT = range(11)
 BASE, UPPERS = 11, 15  # where the fields of either kind of records begin:
 RECORDS, TABLE, PER_BLOCK, RECORD_WIDTH = range(4)
+SIGNS, SIGN_WORDS = 19, 20
 
 # Fields of a scratch.
 VISITED, VISITED_WORDS, POOL, POOL_SIZE, FRESH, CODE, POINT, TERMS, CANDIDATES, FLAGS, CHOSEN = range(11)
+PLANES, SIGN_TERMS = 11, 12
 
 
 def new_graph(
@@ -36,6 +38,7 @@ def new_graph(
     metric: int,
     codes: NDArray[np.uint8] | None,
     weights: NDArray[np.float32],
+    signs: NDArray[np.int64],
     grid: NDArray[np.float32],
     vectors: NDArray[np.float32],
     live: tuple[NDArray[np.uint8], NDArray[np.int32]],
@@ -46,6 +49,7 @@ def new_graph(
 
     `codes` (slots or more, dim padded to CODE_BLOCK) are what walks compare, None where they compare the vectors;
     `weights` (slots or more,) what a row's distances begin from, under cosine without codes 1 / the row's length;
+    `signs` (slots or more, words) what tells rows that are far, no words where nothing does;
     `grid` (dim + 1,) the vector whose codes are ZERO_CODE, and the step between two codes; `vectors` (slots or more,
     dim). `live` (place, a power of 2 bytes) with slot 0 in bit 0, `links` and `upper` (place, record of the block,
     HEAD + capacity) come with tables that give a block's place.
@@ -65,6 +69,8 @@ def new_graph(
         *links[0].shape[1:],
         *upper,
         *upper[0].shape[1:],
+        signs,
+        signs.shape[1],
     )
 
 
@@ -90,4 +96,6 @@ def new_scratch(nodes: int, pool: int, fresh: int, dim: int) -> Struct:
         np.zeros(pool, np.int64),  # candidates: keys, sorted
         np.zeros(pool, np.uint8),  # flags of candidates
         np.zeros(pool, np.int64),  # chosen
+        np.zeros(4 * -(-dim // 64), np.int64),  # the query as planes of bits
+        np.zeros(4, np.float32),  # what comes to the bits that are counted
     )

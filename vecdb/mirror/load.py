@@ -354,6 +354,7 @@ def _read_codes(records: Records, mirror: ColumnMirror, where: Place, first: int
             weights[low:high] = block["weight"]
             codes[low:high, : options.dim] = block["codes"]
             codes[low:high, options.dim :] = ZERO_CODE
+            mirror.codes.sign(slice(low, high))
 
 
 def _runs(numbers: Numbers) -> list[Numbers]:
