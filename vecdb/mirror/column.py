@@ -65,7 +65,7 @@ class Codes:
         """Of zeros, for `capacity` slots."""
         width = -(-dim // CODE_BLOCK) * CODE_BLOCK
         rows = capacity if quantizer is not None else 0
-        words = words_of(width) if rows else 0
+        words = words_of(width) if quantizer is not None and quantizer.signs else 0
         signs = flat((capacity, words), np.int64)
         return cls(quantizer, flat((rows, width), np.uint8), flat((capacity,), np.float32), signs)
 

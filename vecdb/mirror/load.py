@@ -177,7 +177,7 @@ def _packed_blocks(
 def _training(quantizer: Quantizer) -> bytes:
     """A quantizer as stored. Never change."""
     step, mean = np.array(quantizer.step, "<f8"), quantizer.mean.astype("<f4")
-    return bytes(step.tobytes() + mean.tobytes())
+    return bytes(step.tobytes() + mean.tobytes() + bytes([quantizer.signs]))
 
 
 def load_vectors(records: Records, schema: Schema, version: ColumnVersion, most: int | None = None) -> None:
@@ -368,11 +368,11 @@ def _read_quantizer(records: Records, where: Place) -> Quantizer | None:
     """The quantizer of a column with a graph; None where its walks compare vectors."""
     if where.column.options.quantization == "none":
         return None
-    payload = read_payload(records, where, Space.CODES, keys.QUANTIZER, 8 + 4 * where.column.options.dim)
-    step, mean = float(np.frombuffer(payload[:8], "<f8")[0]), np.frombuffer(payload[8:], "<f4").astype(np.float32)
-    if not (np.isfinite(step) and step > 0 and np.isfinite(mean).all()):
+    payload = read_payload(records, where, Space.CODES, keys.QUANTIZER, 9 + 4 * where.column.options.dim)
+    step, mean = float(np.frombuffer(payload[:8], "<f8")[0]), np.frombuffer(payload[8:-1], "<f4").astype(np.float32)
+    if not (np.isfinite(step) and step > 0 and np.isfinite(mean).all() and payload[-1] in (0, 1)):
         raise where.error(Space.CODES, keys.QUANTIZER, "holds numbers that are none")
-    return Quantizer(mean, step)
+    return Quantizer(mean, step, bool(payload[-1]))
 
 
 def _vector_block(records: Records, where: Place, number: int) -> Stored:
