@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from vecdb.errors import CorruptionError
 from vecdb.index.quantizer import CODE_BLOCK, ZERO_CODE, Quantizer, inverse_lengths
+from vecdb.index.signs import words_of
 from vecdb.mirror.blocks import BlocksView
 from vecdb.mirror.column import (
     LIVE_SLOTS,
@@ -76,7 +77,7 @@ def memory_of(column: Column, state: ColumnState, slots: int, *, vectors: bool) 
     graph = 0
     if state.linked:
         codes = -(-options.dim // CODE_BLOCK) * CODE_BLOCK if options.quantization == "u8" else 0
-        graph = 4 * (RECORD_HEAD + options.capacity) + codes + 4
+        graph = 4 * (RECORD_HEAD + options.capacity) + codes + 8 * words_of(codes) + 4
     flat = 4 * options.dim if vectors else 0
     return slots * (flat + graph) + 4 * state.upper * (RECORD_HEAD + options.m) + slots // 8
 
