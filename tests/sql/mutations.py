@@ -35,6 +35,11 @@ OTHERS = [
     "DROP TABLE IF EXISTS t",
     "EXPLAIN ANALYZE SELECT id, vector <=> ? AS d FROM notes WHERE lang = 'en' AND vector <=> ? < 1 ORDER BY d LIMIT 9",
     "WITH c AS (SELECT a FROM t) SELECT c.a, count(*) FROM c LEFT JOIN o ON c.a = o.k GROUP BY c.a HAVING count(*) > 1",
+    "UPDATE notes SET year = (SELECT max(year) FROM docs), vector = vector + '[1,1,1]', lang = DEFAULT WHERE id = 'a'",
+    "INSERT OR IGNORE INTO notes VALUES ('a', DEFAULT, 5, ARRAY['x'], ?), ('b', 'en', 1, NULL, NULL)",
+    "ALTER TABLE notes ADD COLUMN IF NOT EXISTS at TIMESTAMP NOT NULL DEFAULT '2020-01-01'",
+    "SELECT avg(vector), sum(vector * '[2,2,2]'), string_agg(lang, '-') FROM notes WHERE '[1]'::halfvec <-> vector < 5",
+    "SELECT a.id FROM notes a JOIN docs b USING (id) WHERE a.vector <-> ? < 4 ORDER BY a.vector <-> ? NULLS LAST, year",
     "SET ef_search = 100",
     "ROLLBACK TO SAVEPOINT s",
 ]

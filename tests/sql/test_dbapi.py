@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
 import vecdb
@@ -225,7 +226,6 @@ def test_a_connection_stays_in_its_thread(connection: dbapi.Connection) -> None:
 
 
 def test_pandas_reads(filled: dbapi.Cursor) -> None:
-    pandas = pytest.importorskip("pandas")
     with pytest.warns(UserWarning, match="SQLAlchemy"):
         frame = pandas.read_sql("SELECT id, name FROM booze WHERE id > ? ORDER BY name", filled.connection, params=(1,))
     assert frame["name"].tolist() == NAMES[1:]

@@ -18,7 +18,7 @@ from vecdb.sql.scope import METRICS, Scope, Side
 from vecdb.sql.select import Inner, OrderBy, Output, Select
 from vecdb.storage.catalog import Schema
 
-_COMMON: Final = "kind hint with_ with from_ from"
+_COMMON: Final = "with_ with from_ from"
 _SELECT: Final = f"{_COMMON} expressions distinct joins where group having order limit offset"
 _HINT: Final = "vecdb has SELECT ... FROM ... JOIN ... WHERE ... GROUP BY ... HAVING ... ORDER BY ... LIMIT ... OFFSET"
 
