@@ -96,7 +96,7 @@ class Connection:
     @property
     def in_transaction(self) -> bool:
         """Whether something was written, or BEGIN said, since the last commit or rollback."""
-        return self.database._session().in_transaction
+        return self.database._session().steering.in_transaction
 
     def cursor(self) -> Cursor:
         """A new cursor."""
@@ -114,12 +114,12 @@ class Connection:
     def commit(self) -> None:
         """Commit what was written since the last commit."""
         if self.in_transaction:
-            self.database._session().commit()
+            self.database._session().steering.commit()
 
     def rollback(self) -> None:
         """Undo what was written since the last commit."""
         if self.in_transaction:
-            self.database._session().roll_back()
+            self.database._session().steering.roll_back()
 
     def close(self) -> None:
         """Close the file; what was not committed is undone. May be called twice."""
@@ -145,8 +145,8 @@ class Connection:
         """Do something in the transaction of this connection, which a write begins."""
         database = self.database
         session = database._session()
-        if not self.autocommit and not session.in_transaction and session.is_write(sql):
-            session.begin()
+        if not self.autocommit and not session.steering.in_transaction and session.is_write(sql):
+            session.steering.begin()
         return work(database)
 
 

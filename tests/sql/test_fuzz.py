@@ -30,7 +30,7 @@ def test_mutated_statements(path: Path, caplog: pytest.LogCaptureFixture) -> Non
         db.execute("INSERT INTO notes VALUES ('a', 'en', 2020, ?, '[1,2,3]')", (["x"],))
         while sum(counts.values()) < EXECUTIONS:
             # What was done is undone, so that tables stay as they are.
-            if not db._session().in_transaction:
+            if not db._session().steering.in_transaction:
                 db.execute("BEGIN")
             sql = mutations.statement()
             try:
@@ -40,7 +40,7 @@ def test_mutated_statements(path: Path, caplog: pytest.LogCaptureFixture) -> Non
                 counts[type(error).__name__] += 1
             else:
                 counts["result"] += 1
-            if db._session().in_transaction:
+            if db._session().steering.in_transaction:
                 db.execute("ROLLBACK")
     print(dict(counts))
     assert not caplog.records  # sqlglot logs what it does not know

@@ -46,6 +46,7 @@ MISTAKES = [
     ("SELECT id FROM notes ORDER BY 2", 31, "no such column"),
     ("SELECT count(*) FROM notes GROUP BY 0", 37, "no such column"),
     ("SELECT *", 8, "without FROM"),
+    ("SELECT 1 JOIN docs USING (id)", 15, "JOIN without FROM"),
     ("SELECT x.* FROM notes", 8, "no table x"),
     ("SELECT id FROM notes UNION SELECT id FROM notes", 8, "UNION"),
     ("SELECT id FROM notes JOIN docs ON notes.year > docs.year", 27, "no equality"),

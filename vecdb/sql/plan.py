@@ -99,10 +99,12 @@ class Planner:
 
     def _sources(self, node: Node) -> Iterator[Node]:
         origin = node.args.get("from_") or node.args.get("from")
+        joins = node.args.get("joins") or []
         if origin is None:
+            if joins:
+                raise self.statement.refuse(joins[0], "JOIN without FROM", "write FROM table JOIN table ON ...")
             return
         yield origin.this
-        joins = node.args.get("joins") or []
         if origin.this.args.get("joins"):
             joins = [*origin.this.args["joins"], *joins]
         if len(joins) > 1:
