@@ -17,7 +17,7 @@ Row: TypeAlias = Sequence[Sequence[Any]]  # the values of each side
 Evaluate: TypeAlias = Callable[[Row, Sequence[Any]], Any]
 Kind: TypeAlias = Literal["id", "field", "vector", "distance"]
 
-METRICS: Final[Mapping[type[Node], Metric]] = {exp.Distance: "l2", exp.DistanceNd: "cosine", exp.IntDiv: "ip"}
+METRICS: Final[Mapping[type[Node], Metric]] = {exp.Distance: "l2", exp.NullSafeEQ: "cosine", exp.IntDiv: "ip"}
 OPERATORS: Final[Mapping[Metric, str]] = {"l2": "<->", "cosine": "<=>", "ip": "<#>"}
 
 

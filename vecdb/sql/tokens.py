@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar, Final, NamedTuple, NoReturn
 
-from sqlglot import Token, TokenType
+from sqlglot import Token, TokenType, exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import ParseError, TokenError
 
@@ -28,11 +28,24 @@ class SqlDialect(Postgres):
 
     class Tokenizer(Postgres.Tokenizer):
         COMMANDS: ClassVar[set[TokenType]] = set()  # after one, the rest of a text would be a single token
-        KEYWORDS: ClassVar[dict[str, TokenType]] = {**Postgres.Tokenizer.KEYWORDS, "<#>": TokenType.DIV}
+        KEYWORDS: ClassVar[dict[str, TokenType]] = {
+            **Postgres.Tokenizer.KEYWORDS,
+            "<=>": TokenType.NULLSAFE_EQ,
+            "<#>": TokenType.DIV,
+        }
 
     class Parser(Postgres.Parser):  # type: ignore[valid-type,misc]  # sqlglot makes it of a property
         """All functions are Anonymous to it, but those with a syntax of their own."""
 
+        EQUALITY: ClassVar[dict[TokenType, Any]] = {
+            token: node for token, node in Postgres.Parser.EQUALITY.items() if token is not TokenType.NULLSAFE_EQ
+        }
+        FACTOR: ClassVar[dict[TokenType, Any]] = {
+            **Postgres.Parser.FACTOR,
+            TokenType.LR_ARROW: exp.Distance,
+            TokenType.NULLSAFE_EQ: exp.NullSafeEQ,
+            TokenType.DIV: exp.IntDiv,
+        }
         FUNCTIONS: ClassVar[dict[str, Any]] = {}
         FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
             name: Postgres.Parser.FUNCTION_PARSERS[name] for name in ("CAST", "POSITION", "SUBSTRING", "TRIM")
@@ -43,8 +56,8 @@ class SqlDialect(Postgres):
             raise ParseError.new("", line=(self._curr or start).line, col=(self._curr or start).col)
 
 
-# As what the operators are parsed: as sqlglot's Distance, DistanceNd and IntDiv.
-DISTANCES: Final = {"<->": TokenType.LR_ARROW, "<=>": TokenType.LLRR_ARROW, "<#>": TokenType.DIV}
+# As what the operators are parsed: as sqlglot's Distance, NullSafeEQ and IntDiv.
+DISTANCES: Final = {"<->": TokenType.LR_ARROW, "<=>": TokenType.NULLSAFE_EQ, "<#>": TokenType.DIV}
 _SYMBOLS: Final = frozenset([*"(),.;+-*/%=<>?:[]", "||", "==", "!=", "<>", "<=", ">=", "::"])
 _NUMBER: Final = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WORDS: Final = re.compile(r"[^\W\d]\w*(\s+\w+)*")
