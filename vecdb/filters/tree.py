@@ -284,8 +284,10 @@ def rewrite(tree: Filter, condition: Callable[[Filter], Filter]) -> Filter:
 
 def _connect(connective: type[Connective], filters: Iterable[Filter], neutral: Constant, absorbing: Constant) -> Filter:
     terms = dict[Filter, None]()
-    absorbed = False
+    absorbed = nested = False
     for item in filters:
+        if isinstance(item, Connective):
+            nested |= item.depth > 1 or not isinstance(item, connective)
         if isinstance(item, connective):
             terms.update(item.members)
         elif item == absorbing:
@@ -298,7 +300,7 @@ def _connect(connective: type[Connective], filters: Iterable[Filter], neutral: C
         return absorbing if absorbed else neutral
     if len(terms) == 1:
         return next(iter(terms))
-    inner = [term for term in terms if isinstance(term, Connective)]
+    inner = [term for term in terms if isinstance(term, Connective)] if nested else []
     depth = 1 + max((term.depth for term in inner), default=0)
     size = len(terms) - len(inner) + sum(term.size for term in inner)
     if size > MAX_FILTER_TERMS:
