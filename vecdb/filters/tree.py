@@ -295,7 +295,7 @@ def _connect(connective: type[Connective], filters: Iterable[Filter], neutral: C
         elif item != neutral:
             terms[item] = None
         if len(terms) > MAX_FILTER_TERMS:
-            raise _too_many(len(terms))
+            raise too_many(len(terms))
     if absorbed or not terms:
         return absorbing if absorbed else neutral
     if len(terms) == 1:
@@ -304,13 +304,14 @@ def _connect(connective: type[Connective], filters: Iterable[Filter], neutral: C
     depth = 1 + max((term.depth for term in inner), default=0)
     size = len(terms) - len(inner) + sum(term.size for term in inner)
     if size > MAX_FILTER_TERMS:
-        raise _too_many(size)
+        raise too_many(size)
     if depth > MAX_FILTER_DEPTH:
         raise LimitError(f"AND and OR are {depth} deep in each other; the most is {MAX_FILTER_DEPTH}")
     return connective(tuple(terms), depth, size, terms)
 
 
-def _too_many(conditions: int) -> LimitError:
+def too_many(conditions: int) -> LimitError:
+    """The error of a filter of so many conditions, or more."""
     return LimitError(
         f"a filter has {conditions} conditions or more; the most is {MAX_FILTER_TERMS}. Many values: IN or isin"
     )
