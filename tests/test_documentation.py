@@ -25,7 +25,7 @@ def test_the_readmes_examples(
     """Each block of Python prints the block of text after it."""
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     names: dict[str, object] = {}
     for code, output in blocks:
         exec(compile(code, "README.md", "exec"), names)

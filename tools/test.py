@@ -20,7 +20,9 @@ if not __package__:
 
 from tools.environment import ROOT, Environment
 
-CHECKS = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ("lint-imports",), ("pytest",))
+# Tests wait for disks and other processes about half of their time: two run at once.
+TESTS = ("pytest", "--numprocesses", "2", "--dist", "worksteal")
+CHECKS = (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ("lint-imports",), TESTS)
 
 
 def main(arguments: list[str]) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakSet
 
 from vecdb.errors import (
     DatabaseNotFoundError,
-    LimitError,
     LockTimeoutError,
     NotAVecdbError,
     ProgrammingError,
@@ -21,7 +20,7 @@ from vecdb.errors import (
     TransactionError,
     VectorError,
 )
-from vecdb.fields.schema import check_name, choose_indexes, declare_fields
+from vecdb.fields.schema import declare_fields, declare_table
 from vecdb.maintenance.backup import Backup, backup
 from vecdb.maintenance.check import Level, check
 from vecdb.maintenance.compact import compact
@@ -31,7 +30,6 @@ from vecdb.mirror.writer import Writer
 from vecdb.options import (
     DEFAULT_TIMEOUT,
     DURABILITIES,
-    MAX_VECTORS,
     Durability,
     Quantization,
     Vector,
@@ -40,7 +38,7 @@ from vecdb.options import (
 from vecdb.progress import Progress
 from vecdb.query.stats import DatabaseStats, ReaderStats, spare_bytes, table_stats
 from vecdb.snapshot import Snapshot
-from vecdb.storage.catalog import Column, ColumnState, Schema, TableState
+from vecdb.storage.catalog import ColumnState, Schema, TableState
 from vecdb.storage.creation import create_database
 from vecdb.storage.environment import REGISTRY
 from vecdb.storage.header import read_header
@@ -52,6 +50,9 @@ _MOST_VACUUMS: Final = 10  # before a compaction, while others go on deleting
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+
+    from vecdb.sql.cursor import Cursor
+    from vecdb.sql.session import Session
 
 Result = TypeVar("Result")
 
@@ -117,6 +118,7 @@ class Database:
         self._closed = False
         self._executors: dict[int, ThreadPoolExecutor] = {}
         self._transactions = TransactionStack(self._begin)
+        self._sql: Session | None = None
         self._snapshots: WeakSet[Snapshot] = WeakSet()
         if not os.path.exists(self.path) or os.path.getsize(self.path) == 0:
             if not create or readonly:
@@ -164,9 +166,13 @@ class Database:
             "ef_construction": ef_construction,
             "quantization": quantization,
         }
-        columns = _declare_columns(dim, {key: value for key, value in options.items() if value is not None}, vectors)
+        columns = _declare_vectors(dim, {key: value for key, value in options.items() if value is not None}, vectors)
         declared = declare_fields({} if fields is None else fields)
-        schema = Schema(0, check_name(name, "a table"), columns, declared, choose_indexes(declared, indexes))
+        return self._create(declare_table(name, columns, declared, indexes), exist_ok=exist_ok)
+
+    def _create(self, schema: Schema, *, exist_ok: bool) -> Table:
+        """Create a table, whose number is yet to be found."""
+        name, columns, declared = schema.name, schema.columns, schema.fields
         state = TableState(columns={column.number: ColumnState() for column in columns})
 
         def create(writer: Writer) -> int:
@@ -174,7 +180,9 @@ class Database:
                 if table.schema.name != name:
                     continue
                 if not exist_ok:
-                    raise TableExistsError(f"there is a table {name!r} already; exist_ok=True accepts it")
+                    raise TableExistsError(
+                        f"there is a table {name!r} already; exist_ok=True, or IF NOT EXISTS, accepts it"
+                    )
                 if (table.schema.columns, table.schema.fields) != (columns, declared):
                     raise TableExistsError(f"there is a table {name!r} already, with other columns or fields")
                 return table.schema.table
@@ -262,6 +270,31 @@ class Database:
                 tuple(ReaderStats(*held) for held in self._environment.held()),
                 self._environment.others_behind(),
             )
+
+    # SQL
+
+    def execute(self, sql: str, params: object = None) -> Cursor:
+        """Run one statement of SQL, with `params` for its `?` (a list or tuple) or `:name` (a dict).
+
+        Vectors are arrays, lists, or text as '[1,2,3]'; distances pgvector's `<->` (l2), `<=>` (cosine) and `<#>`
+        (negative inner product). BEGIN opens a transaction of this thread, until COMMIT or ROLLBACK. The cursor holds
+        the rows of the result, all of one version. Raises SqlError, with line, column and a hint, or what the call of
+        Python would.
+        """
+        return self._session().execute(sql, params)
+
+    def executemany(self, sql: str, params: Iterable[object]) -> Cursor:
+        """Run one statement with each of many values of its parameters, all or nothing; an INSERT as one batch."""
+        return self._session().executemany(sql, params)
+
+    def _session(self) -> Session:
+        if self._sql is None:
+            from vecdb.sql.session import Session
+
+            self._sql = Session(self)
+        return self._sql
+
+    # Maintenance
 
     def check(self, level: Level = "full", *, progress: Progress = None) -> Report:
         """`vecdb.check` of this file: its newest commit, while others read and write."""
@@ -404,25 +437,20 @@ def _half_of_memory() -> int:
         return sys.maxsize
 
 
-def _declare_columns(
+def _declare_vectors(
     dim: int | None, options: Mapping[str, Any], vectors: Mapping[str, Vector] | None
-) -> tuple[Column, ...]:
+) -> Mapping[str, Vector]:
     if vectors is None:
         if dim is None:
             if options:
                 raise VectorError(f"{', '.join(options)} without dim: give the length of the vectors")
-            return ()
-        return (Column(1, "vector", Vector(dim, **options)),)
+            return {}
+        return {"vector": Vector(dim, **options)}
     if dim is not None or options:
         raise VectorError("give either dim and its options, or vectors, not both")
     if not isinstance(vectors, Mapping):
         raise VectorError(f"vectors is a dict of names and vecdb.Vector, not {type(vectors).__name__}")
-    if len(vectors) > MAX_VECTORS:
-        raise LimitError(f"{len(vectors)} vector columns are declared; the most is {MAX_VECTORS}")
     for name, vector in vectors.items():
         if not isinstance(vector, Vector):
             raise VectorError(f"column {name!r} must be a vecdb.Vector, not {type(vector).__name__}")
-    return tuple(
-        Column(number, check_name(name, "a vector column"), vector)
-        for number, (name, vector) in enumerate(vectors.items(), start=1)
-    )
+    return vectors

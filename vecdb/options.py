@@ -54,6 +54,9 @@ MAX_FILTER_TERMS: Final = 1000  # conditions joined by AND and OR; an IN is one,
 MAX_FILTER_VALUES: Final = 1_000_000  # of an IN
 MAX_LIKE_PATTERN: Final = 1000  # characters
 
+# SQL.
+MAX_SQL_TEXT: Final = 1 << 20  # characters
+
 # Storage.
 DEFAULT_TIMEOUT: Final = 5.0
 MAX_READERS: Final = 1024

@@ -125,11 +125,13 @@ class Table(TableView):
     def add_field(self, name: str, kind: object) -> None:
         """Declare one more field. Rows have null in it, or the value that rode along under its name, if it fits."""
         (field,) = declare_fields({name: kind})
+        self._add_field(field)
 
+    def _add_field(self, field: catalog.Field) -> None:
         def add(writer: Writer) -> None:
             schema = self._resolve(writer).schema
-            if any(existing.name == name for existing in schema.fields):
-                raise FieldError(f"table {self.name!r} has a field {name!r} already")
+            if any(existing.name == field.name for existing in schema.fields):
+                raise FieldError(f"table {self.name!r} has a field {field.name!r} already")
             declare_fields({item.name: str for item in (*schema.fields, field)})
             statements.add_field(writer, self._resolve(writer), field)
 

@@ -60,7 +60,7 @@ CATCH_UP = [
     "vecdb.mirror.versions:Mirror._follow",
     "vecdb.mirror.versions:read_block_changes",
     "vecdb.mirror.versions:follow",
-    "vecdb.mirror.load:read_links",
+    "vecdb.mirror.load:follow_links",
     "vecdb.storage.environment:Environment._forget",
 ]
 

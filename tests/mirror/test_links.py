@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import vecdb
 from tests.oracles.invariants import check_database
 from tests.storage.test_open import change_record
+from vecdb.mirror import links, payloads
 from vecdb.mirror.versions import Mirror
 from vecdb.storage import keys
 from vecdb.storage.changes import read_block_changes
@@ -40,7 +42,7 @@ def entries(db: vecdb.Database) -> list[tuple[bytes, int]]:
 def blocks_written(db: vecdb.Database) -> int:
     """Of links, by the last commit."""
     with db._view() as view:
-        changes = read_block_changes(view.records, db.version - 1, db.version)
+        changes = read_block_changes(view.records, range(db.version, db.version + 1))
     assert changes is not None
     return len(changes[1, 1].get(Space.LINKS, ()))
 
@@ -76,8 +78,8 @@ def test_the_journal_is_at_most_half_of_the_blocks(
 def test_memory_file_and_followers_agree_whatever_is_written(
     db: vecdb.Database, table: vecdb.Table, rng: np.random.Generator
 ) -> None:
-    close, lagging = Mirror(db._environment, 1 << 30), Mirror(db._environment, 1 << 30)
-    links_of(close), links_of(lagging)
+    close, slack, lagging = (Mirror(db._environment, 1 << 30) for _ in range(3))
+    links_of(close), links_of(slack), links_of(lagging)
     alive = list(range(ROWS))
     for step in range(150):
         kind = rng.integers(0, 12)
@@ -100,10 +102,30 @@ def test_memory_file_and_followers_agree_whatever_is_written(
             table.vacuum()
         expected = links_of(db._mirror)
         np.testing.assert_array_equal(links_of(close), expected)
+        if rng.integers(0, 3) == 0:  # a few versions behind: some in the journal, some in blocks
+            np.testing.assert_array_equal(links_of(slack), expected)
         np.testing.assert_array_equal(links_of(Mirror(db._environment, 1 << 30)), expected)
         if step % 70 == 69:  # more than a lap behind
             np.testing.assert_array_equal(links_of(lagging), expected)
             check_database(db)
+
+
+def test_who_follows_a_small_commit_reads_no_block_that_was_folded(
+    db: vecdb.Database, table: vecdb.Table, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = Mirror(db._environment, 1 << 30)
+    blocks, read = len(links_of(follower)), []
+
+    def read_payloads(*arguments: Any) -> Any:
+        read.extend(arguments[3].tolist())
+        return payloads.read_payloads(*arguments)
+
+    monkeypatch.setattr(links, "read_payloads", read_payloads)
+    for number in range(3):
+        table.insert(f"n{number}", rng.normal(size=DIM))
+        assert 0 < blocks_written(db) <= 6
+        np.testing.assert_array_equal(links_of(follower), links_of(db._mirror))
+    assert all(number >= blocks for number in read)
 
 
 @pytest.mark.parametrize(

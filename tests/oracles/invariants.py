@@ -75,6 +75,13 @@ def _check_memory(view: View, table: Table, version: ColumnVersion) -> None:
     stored = load_column(view.records, table.schema, version.column, version.state, version.slots, vectors=True)
     for mine, other in ((version.links, stored.links), (version.upper, stored.upper), (version.live, stored.live)):
         np.testing.assert_array_equal(mine.gather(), other.view().gather())
+    assert version.codes is not None
+    assert stored.codes is not None
+    if version.codes.quantizer is not None:
+        linked = version.links.gather().reshape(-1, 2 + version.column.options.capacity)[: version.slots, 2] >= 0
+        used = np.union1d(version.live_slots, np.flatnonzero(linked))
+        for name in ("codes", "weights", "signs"):
+            np.testing.assert_array_equal(getattr(version.codes, name)[used], getattr(stored.codes, name)[used])
 
 
 def _check_stored(view: View, table: Table, version: ColumnVersion) -> None:

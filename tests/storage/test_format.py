@@ -18,7 +18,7 @@ import vecdb
 from vecdb.fields import columns, postings
 from vecdb.index import quantizer
 from vecdb.index.levels import draw_levels
-from vecdb.kernels import graph, simd
+from vecdb.kernels import layout, simd
 from vecdb.mirror.column import RECORD_HEAD
 from vecdb.storage import changes, header, keys
 from vecdb.storage.catalog import FIELD_TYPES
@@ -54,8 +54,8 @@ def test_stored_numbers() -> None:
     assert pack(aware) == b"\xd8\x02" + stamp + (-5400 * 10**6).to_bytes(8, "little", signed=True)
     assert (header.APPLICATION, header.FORMAT_MAJOR, header.FORMAT_MINOR) == ("vecdb", 5, 0)
     assert [records_per_block(4 * dim) for dim in (2, 128, 384, 768, 1536, 65_536)] == [509, 31, 13, 9, 9, 1]
-    assert (LIVE_BYTES, RECORD_HEAD) == (1024, graph.HEAD)
-    assert (quantizer.ZERO_CODE, quantizer.CODE_BLOCK) == (graph.ZERO_CODE, simd.CODE_BLOCK) == (128, 64)
+    assert (LIVE_BYTES, RECORD_HEAD) == (1024, layout.HEAD)
+    assert (quantizer.ZERO_CODE, quantizer.CODE_BLOCK) == (layout.ZERO_CODE, simd.CODE_BLOCK) == (128, 64)
     assert keys.QUANTIZER == 2**32 - 1
     assert sorted(FIELD_TYPES) == sorted(
         [*(base := ["str", "int", "float", "bool", "datetime"]), *(f"list[{b}]" for b in base)]

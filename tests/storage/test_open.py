@@ -194,10 +194,11 @@ def test_a_flipped_bit_in_a_record_is_named(filled: Path) -> None:
         (Space.VECTORS, b"", "wrong length"),
         (Space.CODES, b"", "wrong length"),
         ("quantizer", b"", "wrong length"),
-        ("quantizer", struct.pack("<d16f", 0.0, *[1.0] * 16), "numbers"),
-        ("quantizer", struct.pack("<d16f", 1.0, *[float("nan")] * 16), "numbers"),
+        ("quantizer", struct.pack("<d16f?", 0.0, *[1.0] * 16, True), "numbers"),
+        ("quantizer", struct.pack("<d16f?", 1.0, *[float("nan")] * 16, True), "numbers"),
+        ("quantizer", struct.pack("<d16fB", 1.0, *[1.0] * 16, 2), "numbers"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_hostile_blocks_never_reach_a_kernel(filled: Path, space: Space | str, payload: bytes, message: str) -> None:
     if isinstance(space, Space):

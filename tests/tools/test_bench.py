@@ -161,6 +161,14 @@ def test_concurrency_is_measured_from_end_to_end(
     assert "two writers" in capsys.readouterr().out
 
 
+def test_sql_is_measured_from_end_to_end(data: Path, tmp_path: Path) -> None:
+    figures = tmp_path / "out.json"
+    assert command.main(["sql", "--data", str(data), "--json", str(figures), "--scratch", str(tmp_path)]) == 0
+    results = json.loads(figures.read_text())["datasets"]
+    assert [len(results[name]["pairs"]) for name in ("passages", "patches")] == [3, 1]
+    assert all(pair["python"] > 0 and pair["sql"] > 0 for name in results for pair in results[name]["pairs"])
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", PEERS)
 def test_a_peer_finds_the_neighbours(data: Path, name: str) -> None:

@@ -18,6 +18,10 @@ from tests.maintenance.vandals import fill
 from tests.oracles.invariants import check_file
 from vecdb.maintenance.plain import from_plain, to_plain
 
+CONSTRAINED = """CREATE TABLE constrained (
+    id TEXT PRIMARY KEY, lang TEXT NOT NULL DEFAULT 'en', year INTEGER DEFAULT 5, at TIMESTAMP DEFAULT '2020-01-01',
+    data JSON, vector VECTOR(2))"""
+
 
 def rows_of(place: Path) -> dict[str, Any]:
     with vecdb.connect(place, create=False) as db:
@@ -26,6 +30,7 @@ def rows_of(place: Path) -> dict[str, Any]:
                 db.table(name).fields,
                 db.table(name).vectors,
                 db.table(name).indexes,
+                db.execute(f'DESCRIBE "{name}"').fetchall(),
                 [
                     (row.id, repr(row.fields), {key: value.tobytes() for key, value in (row.vectors or {}).items()})
                     for row in db.table(name).scan(vectors=True)
@@ -38,6 +43,8 @@ def rows_of(place: Path) -> dict[str, Any]:
 def test_everything_comes_back(tmp_path: Path) -> None:
     fill(tmp_path / "a")
     with vecdb.connect(tmp_path / "a") as db:
+        db.execute(CONSTRAINED)
+        db.execute("INSERT INTO constrained (id, data) VALUES ('a', ?)", ({"x": 1},))
         odd = db.create_table("odd name/..", vectors={"a/b": vecdb.Vector(2)})
         zone = timezone(timedelta(hours=-3, minutes=-30, seconds=7))
         fields = {
@@ -54,7 +61,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
         odd.insert(["1", 1, -(2**63)], {"a/b": [[1, 2], None, [3, 4]]}, [fields, {"$x": 1}, {}])
     shown: list[int] = []
     vecdb.dump(tmp_path / "a", tmp_path / "out", progress=lambda done, total: shown.append(done))
-    assert shown[-1] == 1526 + 35 - 35 + 3
+    assert shown[-1] == 1526 + 35 - 35 + 3 + 1
     vecdb.load(tmp_path / "out", tmp_path / "b", progress=lambda done, total: shown.append(total))
     assert rows_of(tmp_path / "b") == rows_of(tmp_path / "a")
     check_file(tmp_path / "b")

@@ -446,7 +446,7 @@ def test_strings_and_numbers_of_other_classes(db: vecdb.Database, notes: vecdb.T
     assert table.fields == {"en": "str"}
 
 
-@pytest.mark.parametrize("ids", [bytearray(b"ab"), memoryview(b"ab"), np.array(5), {"a": 1}, 5.5, object()], ids=repr)
+@pytest.mark.parametrize("ids", [bytearray(b"ab"), memoryview(b"ab"), np.array(5), {"a": 1}, 5.5, object()], ids=type)
 def test_what_is_no_list_of_ids(notes: vecdb.Table, ids: Any) -> None:
     for call in (lambda: notes.insert(ids, np.eye(3)), lambda: notes.get(ids), lambda: notes.delete(ids)):
         with pytest.raises(vecdb.IdError):

@@ -16,7 +16,7 @@ if not __package__:
     # Run as a folder: Python put the folder itself on the path, where its files would hide other modules.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from tools.bench import backup, churn, concurrency, filters, load, plot, report, search
+from tools.bench import backup, churn, concurrency, filters, load, plot, report, search, sql
 from tools.bench.arguments import folder, names_of, output, positive
 from tools.bench.datasets import DATASETS, Dataset, DatasetError, load_dataset
 from tools.bench.machine import describe_machine
@@ -42,6 +42,7 @@ SUBJECTS: Final[dict[str, Subject]] = {
     "churn": churn,
     "concurrency": concurrency,
     "backup": backup,
+    "sql": sql,
 }
 
 

@@ -43,7 +43,7 @@ def plant(bug: str) -> None:
         follow = Mirror._match
         Mirror._match = lambda self, reader, retries: self.newest if self.columns else follow(self, reader, retries)  # type: ignore[method-assign]
     elif bug == "torn":
-        Mirror._changes = lambda self, reader, upto: {}  # type: ignore[method-assign]
+        Mirror._changes = lambda self, reader, versions: {}  # type: ignore[method-assign]
 
 
 def main() -> None:

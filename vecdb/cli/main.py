@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "get": "get",
     "scan": "scan",
     "search": "search",
+    "sql": "sql",
     "import": "import_rows",
     "dump": "dump",
     "load": "load",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import zip_longest
 from types import GenericAlias, NoneType
@@ -10,9 +11,9 @@ from typing import Any, Final, get_args, get_origin
 
 import numpy as np
 
-from vecdb.errors import FieldError, LimitError
-from vecdb.options import MAX_DEPTH, MAX_FIELDS, MAX_NAME_BYTES
-from vecdb.storage.catalog import Field, Schema
+from vecdb.errors import FieldError, IntegrityError, LimitError
+from vecdb.options import MAX_DEPTH, MAX_FIELDS, MAX_NAME_BYTES, MAX_VECTORS, Vector
+from vecdb.storage.catalog import Column, Field, Schema
 
 Values = list[Any]
 Extra = dict[str, Any]
@@ -30,6 +31,30 @@ def declare_fields(declared: Mapping[str, object]) -> tuple[Field, ...]:
     if len(declared) > MAX_FIELDS:
         raise LimitError(f"{len(declared)} fields are declared; the most is {MAX_FIELDS}")
     return tuple(Field(check_name(name, "a field"), _type_name(name, kind)) for name, kind in declared.items())
+
+
+def declare_table(
+    name: object,
+    vectors: Mapping[str, Vector],
+    fields: Sequence[Field],
+    indexes: Collection[str] = (),
+    json: Sequence[str] = (),
+) -> Schema:
+    """A table that is to be created, its number yet to be found. Raises FieldError or LimitError."""
+    if len(vectors) > MAX_VECTORS:
+        raise LimitError(f"{len(vectors)} vector columns are declared; the most is {MAX_VECTORS}")
+    columns = tuple(
+        Column(number, check_name(column, "a vector column"), vector)
+        for number, (column, vector) in enumerate(vectors.items(), start=1)
+    )
+    named = tuple(check_name(column, "a JSON column") for column in json)
+    return Schema(0, check_name(name, "a table"), columns, tuple(fields), choose_indexes(fields, indexes), named)
+
+
+def constrain_field(field: Field, *, required: bool, default: Any) -> Field:
+    """A declared field that is never null, or has a default. Raises FieldError for a default of another type."""
+    (value,) = _checked_column(field, [default], ["of defaults"])
+    return replace(field, required=required, default=value)
 
 
 def choose_indexes(declared: Sequence[Field], names: Collection[str]) -> tuple[int, ...]:
@@ -69,7 +94,9 @@ def split_fields(schema: Schema, rows: Iterable[object], ids: Sequence[object]) 
     Looked at by field, since the values of one are mostly of one type, and stored as they are.
     """
     given = [_as_dict(row, identifier) for row, identifier in zip(rows, ids, strict=True)]
-    columns = [_checked_column(field, [row.get(field.name) for row in given], ids) for field in schema.fields]
+    columns = [
+        _checked_column(field, [row.get(field.name, field.default) for row in given], ids) for field in schema.fields
+    ]
     values: list[Values] = [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in given]
     for row_values in values:
         while row_values and row_values[-1] is None:
@@ -110,6 +137,9 @@ def _as_dict(fields: object, row: object) -> dict[Any, Any]:
 
 def _checked_column(field: Field, values: list[Any], rows: Sequence[object]) -> list[Any]:
     """A declared field's values, None among them, as they are stored."""
+    if field.required and None in values:
+        row = rows[values.index(None)]
+        raise IntegrityError(f"row {row!r}: field {field.name!r} is NOT NULL, and has no value")
     if _are_plain(field.type, values):
         return values
     return [value if value is None else _checked(field, value, row) for value, row in zip(values, rows, strict=True)]

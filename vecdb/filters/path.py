@@ -23,6 +23,8 @@ def read_path(text: object, place: Place | None = None) -> Path:
     """The names of a path. Names are as they are written; in double quotes they may hold dots, and quotes doubled."""
     if not isinstance(text, str):
         raise failure(f"the name of a field is a str, not {text!r}", place)
+    if text.isidentifier():
+        return (text,)
     names, end = [], -1
     while end < len(text):
         found = _NAME.match(text, end + 1)

@@ -29,7 +29,7 @@ from vecdb.options import MAX_FILTER_TEXT
 Arguments: TypeAlias = Sequence[object]  # of the parameters, one for each time that one stands in the text
 Template: TypeAlias = Callable[[Arguments], Filter]
 
-_COMPARISONS: Final[Mapping[type[exp.Expression], Operator]] = {
+COMPARISONS: Final[Mapping[type[exp.Expression], Operator]] = {
     exp.EQ: "=",
     exp.NEQ: "!=",
     exp.LT: "<",
@@ -40,7 +40,7 @@ _COMPARISONS: Final[Mapping[type[exp.Expression], Operator]] = {
 # The arguments that are read of each node. A negation may also stand in a Not around it.
 _ARGUMENTS: Final[Mapping[type[exp.Expression], frozenset[str]]] = {
     **dict.fromkeys(
-        (*_COMPARISONS, exp.And, exp.Or, exp.ArrayContainsAll, exp.Escape), frozenset(["this", "expression"])
+        (*COMPARISONS, exp.And, exp.Or, exp.ArrayContainsAll, exp.Escape), frozenset(["this", "expression"])
     ),
     **dict.fromkeys((exp.Like, exp.ILike, exp.Is), frozenset(["this", "expression", "negate"])),
     **dict.fromkeys((exp.Paren, exp.Not, exp.Neg, exp.Any, exp.Placeholder, exp.Boolean), frozenset(["this"])),
@@ -78,7 +78,7 @@ def _parse(text: str) -> Parsed:
     if len(text) > MAX_FILTER_TEXT:
         raise LimitError(f"a filter has {len(text)} characters; the most is {MAX_FILTER_TEXT}. Use parameters")
     tokens, parameters = read_tokens(text)
-    template = _SyntaxReader(text, parameters).condition(_parse_tokens(text, tokens))
+    template = SyntaxReader(text, parameters).condition(_parse_tokens(text, tokens))
     return Parsed(template, parameters, None if parameters else template(()))
 
 
@@ -122,7 +122,7 @@ def _match_arguments(parameters: tuple[Parameter, ...], arguments: object) -> Ar
     return [arguments[parameter.key] for parameter in parameters]
 
 
-class _SyntaxReader:
+class SyntaxReader:
     """Reads sqlglot's nodes as templates of filters and of operands."""
 
     def __init__(self, text: str, parameters: tuple[Parameter, ...]) -> None:
@@ -138,7 +138,7 @@ class _SyntaxReader:
             return self.condition(node.this)
         if isinstance(node, exp.Not):
             return _complement(self.condition(node.this))
-        if isinstance(node, tuple(_COMPARISONS)):
+        if isinstance(node, tuple(COMPARISONS)):
             return self._comparison(node)
         if isinstance(node, exp.Between):
             operand, low, high = (self._operand(node.args[name]) for name in ("this", "low", "high"))
@@ -155,7 +155,7 @@ class _SyntaxReader:
             constant = Constant(None if isinstance(node, exp.Null) else bool(node.this))
             return lambda _: constant
         if isinstance(node, (exp.Column, exp.Dot)):
-            true = tree.compare(self._field(node), "=", Value(True))
+            true = tree.compare(self.field(node), "=", Value(True))
             return lambda _: true
         return self._refuse(node, "a condition is needed here")
 
@@ -172,7 +172,7 @@ class _SyntaxReader:
         return lambda values: connect([template(values) for template in templates])
 
     def _comparison(self, node: exp.Expression) -> Template:
-        op = _COMPARISONS[type(node)]
+        op = COMPARISONS[type(node)]
         if isinstance(node.expression, exp.Any):
             self._check(node.expression)
             array = _unwrap(node.expression.this)
@@ -219,7 +219,7 @@ class _SyntaxReader:
         if not isinstance(node, (exp.Like, exp.ILike)):
             self._refuse(node, "ESCAPE goes with LIKE")
         operand, pattern = self._operand(node.this), self._value(node.expression)
-        place = self._place(node.expression)
+        place = self.place(node.expression)
         ignore_case = isinstance(node, exp.ILike)
 
         def like(values: Arguments) -> Filter:
@@ -244,7 +244,7 @@ class _SyntaxReader:
         return _complement(template) if node.args.get("negate") else template
 
     def _contains(self, array: exp.Expression, item: exp.Expression) -> Template:
-        field, operand, place = self._operand(array), self._operand(item), self._place(array)
+        field, operand, place = self._operand(array), self._operand(item), self.place(array)
         return lambda values: tree.contains(field(values), operand(values), place)
 
     def _operand(self, node: exp.Expression) -> Callable[[Arguments], Operand]:
@@ -252,7 +252,7 @@ class _SyntaxReader:
         node = _unwrap(node)
         if not isinstance(node, (exp.Column, exp.Dot)):
             return self._value(node)
-        field = self._field(node)
+        field = self.field(node)
         return lambda _: field
 
     def _value(self, node: exp.Expression) -> Callable[[Arguments], Value]:
@@ -267,7 +267,7 @@ class _SyntaxReader:
         return lambda _: value
 
     def _literal(self, node: exp.Expression) -> Scalar:
-        place = self._place(node)
+        place = self.place(node)
         if isinstance(node, exp.Null):
             return None
         if isinstance(node, exp.Boolean):
@@ -279,7 +279,8 @@ class _SyntaxReader:
             self._refuse(node, "a value is needed here")
         return to_scalar(node.this, place) if node.is_string else _number(node.this, place)
 
-    def _field(self, node: exp.Column | exp.Dot) -> Field:
+    def field(self, node: exp.Column | exp.Dot) -> Field:
+        """The field that a name means."""
         names: list[exp.Expression] = []
         inner: exp.Expression = node
         while isinstance(inner, exp.Dot):
@@ -294,7 +295,7 @@ class _SyntaxReader:
             self._check(name)
             if not isinstance(name, exp.Identifier):
                 self._refuse(name, "the name of a field is needed here")
-        return Field(check_path(tuple(name.this for name in reversed(names))), self._place(node))
+        return Field(check_path(tuple(name.this for name in reversed(names))), self.place(node))
 
     def _number(self, node: exp.Placeholder) -> int:
         """Which of the parameters a placeholder is."""
@@ -308,7 +309,8 @@ class _SyntaxReader:
         if any(value and name not in known for name, value in node.args.items()):
             self._refuse(node, "filters have no such form of this expression")
 
-    def _place(self, node: exp.Expression) -> TextPlace:
+    def place(self, node: exp.Expression) -> TextPlace:
+        """Where a node begins."""
         starts = [
             self._parameters[self._number(part)].place.offset
             if isinstance(part, exp.Placeholder)
@@ -319,7 +321,7 @@ class _SyntaxReader:
         return TextPlace(self._text, min(starts, default=0))
 
     def _refuse(self, node: exp.Expression, message: str) -> NoReturn:
-        raise failure(message, self._place(node))
+        raise failure(message, self.place(node))
 
 
 def _unwrap(node: exp.Expression) -> exp.Expression:

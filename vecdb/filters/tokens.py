@@ -18,7 +18,8 @@ from sqlglot.errors import TokenError
 from vecdb.errors import FilterError, LimitError
 from vecdb.filters.path import RESERVED
 from vecdb.filters.place import TextPlace, failure
-from vecdb.options import MAX_FILTER_DEPTH
+from vecdb.filters.tree import too_many
+from vecdb.options import MAX_FILTER_DEPTH, MAX_FILTER_TERMS
 
 # CONTAINS is parsed as PostgreSQL's @>, which filters do not have in their text.
 CONTAINS: Final = TokenType.AT_GT
@@ -37,6 +38,7 @@ def _types(names: str) -> frozenset[TokenType]:
 # Where a value, a field or a condition may end; what must come after such an end, and what else may.
 _ENDS: Final = _types("IDENTIFIER VAR STRING NUMBER R_PAREN TRUE FALSE NULL")
 _OPERATORS: Final = _types("AND OR IN BETWEEN LIKE ILIKE ESCAPE IS AT_GT EQ NEQ LT LTE GT GTE COMMA")
+_CONNECTIVES: Final = _types("AND OR")
 _FOLLOWS: Final = _OPERATORS | _types("NOT DOT R_PAREN")
 
 
@@ -73,6 +75,7 @@ class _Reader:
 
     def read(self) -> None:
         rest = iter(self._tokenize())
+        conditions = 1
         for token in rest:
             kind = self._kind(token)
             if self._ended() and kind not in _FOLLOWS:
@@ -81,6 +84,9 @@ class _Reader:
             if kind in _OPERATORS and not self._has_left():
                 raise self._unexpected(token, ": something is missing before it")
             self._nest(kind, token)
+            conditions += kind in _CONNECTIVES
+            if conditions > MAX_FILTER_TERMS:
+                raise too_many(conditions)
             if kind is TokenType.PLACEHOLDER:
                 self._add_parameter(token, len(self.parameters))
             elif kind is TokenType.COLON:

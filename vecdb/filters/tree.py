@@ -284,8 +284,10 @@ def rewrite(tree: Filter, condition: Callable[[Filter], Filter]) -> Filter:
 
 def _connect(connective: type[Connective], filters: Iterable[Filter], neutral: Constant, absorbing: Constant) -> Filter:
     terms = dict[Filter, None]()
-    absorbed = False
+    absorbed = nested = False
     for item in filters:
+        if isinstance(item, Connective):
+            nested |= item.depth > 1 or not isinstance(item, connective)
         if isinstance(item, connective):
             terms.update(item.members)
         elif item == absorbing:
@@ -293,22 +295,23 @@ def _connect(connective: type[Connective], filters: Iterable[Filter], neutral: C
         elif item != neutral:
             terms[item] = None
         if len(terms) > MAX_FILTER_TERMS:
-            raise _too_many(len(terms))
+            raise too_many(len(terms))
     if absorbed or not terms:
         return absorbing if absorbed else neutral
     if len(terms) == 1:
         return next(iter(terms))
-    inner = [term for term in terms if isinstance(term, Connective)]
+    inner = [term for term in terms if isinstance(term, Connective)] if nested else []
     depth = 1 + max((term.depth for term in inner), default=0)
     size = len(terms) - len(inner) + sum(term.size for term in inner)
     if size > MAX_FILTER_TERMS:
-        raise _too_many(size)
+        raise too_many(size)
     if depth > MAX_FILTER_DEPTH:
         raise LimitError(f"AND and OR are {depth} deep in each other; the most is {MAX_FILTER_DEPTH}")
     return connective(tuple(terms), depth, size, terms)
 
 
-def _too_many(conditions: int) -> LimitError:
+def too_many(conditions: int) -> LimitError:
+    """The error of a filter of so many conditions, or more."""
     return LimitError(
         f"a filter has {conditions} conditions or more; the most is {MAX_FILTER_TERMS}. Many values: IN or isin"
     )

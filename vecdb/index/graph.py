@@ -19,15 +19,15 @@ from vecdb.options import Metric, Vector
 from vecdb.storage.catalog import ColumnState
 
 try:
-    from vecdb.kernels import build
-    from vecdb.kernels import graph as kernel
-    from vecdb.kernels.graph import LAYER, SLOT, UPPER
+    from vecdb.kernels import build, layout
+    from vecdb.kernels.graph import MOST_TOGETHER
+    from vecdb.kernels.layout import LAYER, SLOT, UPPER
     from vecdb.kernels.memory import Struct, address_of
     from vecdb.kernels.search import search as search_kernel
 except ValueError as error:  # VECDB_SIMD names what this machine lacks
     raise ProgrammingError(str(error)) from error
 
-_METRICS: Final = {"l2": kernel.L2, "ip": kernel.IP, "cosine": kernel.COSINE}
+_METRICS: Final = {"l2": layout.L2, "ip": layout.IP, "cosine": layout.COSINE}
 _BATCH: Final = 1024  # rows linked together: they are compared with each other, so that more would cost more
 _ROWS_AT_ONCE: Final = 16  # of a task of a thread
 _TARGETS_AT_ONCE: Final = 512
@@ -79,15 +79,17 @@ def make_graph(
     quantizer: Quantizer | None,
     codes: NDArray[np.uint8],
     weights: NDArray[np.float32],
+    signs: NDArray[np.int64],
     vectors: NDArray[np.float32],
     links: BlocksView,
     upper: BlocksView,
     live: BlocksView,
 ) -> Graph:
-    struct = kernel.new_graph(
+    struct = layout.new_graph(
         metric=_METRICS[metric],
         codes=None if quantizer is None else codes,
         weights=weights,
+        signs=signs,
         grid=np.zeros(1, np.float32) if quantizer is None else quantizer.grid,
         vectors=vectors,
         live=(live.arena, live.table),
@@ -100,7 +102,7 @@ def make_graph(
 def among(graph: Graph, matches: NDArray[np.uint8], matching: int) -> Graph:
     """The same graph, of which only some live slots may be found: `matching` of them, those whose bits are set in
     `matches`, (blocks, bytes) as live bits are."""
-    struct = kernel.with_live(graph.struct, matches, np.arange(len(matches), dtype=np.int32))
+    struct = layout.with_live(graph.struct, matches, np.arange(len(matches), dtype=np.int32))
     return replace(graph, struct=struct, share=matching / max(graph.state.live + graph.state.waiting, 1))
 
 
@@ -354,13 +356,13 @@ def write_items(blocks: Blocks, nodes: NDArray[np.int64], item: int | slice, val
 
 def scratch_for(graph: Graph, nodes: int, pool: int) -> Struct:
     """This thread's working memory, large enough."""
-    needed = nodes, max(pool, kernel.MOST_TOGETHER * graph.degree + 1), graph.dim
+    needed = nodes, max(pool, MOST_TOGETHER * graph.degree + 1), graph.dim
     sizes = getattr(_LOCAL, "sizes", (0, 0, 0))
     if needed[0] > sizes[0] or needed[1] > sizes[1] or needed[2] != sizes[2]:
         _LOCAL.sizes = sizes = max(sizes[0], nodes + nodes // 8), max(sizes[1], needed[1]), graph.dim
-        _LOCAL.scratch = kernel.new_scratch(sizes[0], sizes[1], sizes[1], graph.dim)
+        _LOCAL.scratch = layout.new_scratch(sizes[0], sizes[1], sizes[1], graph.dim)
     scratch: Struct = _LOCAL.scratch
     # No more than was asked for, or what is found among dead rows would depend on what the thread did before.
-    scratch.set(kernel.VISITED_WORDS, nodes // 64 + 1)
-    scratch.set(kernel.POOL_SIZE, needed[1])
+    scratch.set(layout.VISITED_WORDS, nodes // 64 + 1)
+    scratch.set(layout.POOL_SIZE, needed[1])
     return scratch

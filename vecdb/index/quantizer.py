@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from vecdb.index.signs import PROBED_ROWS, signs_tell
 from vecdb.options import Metric
 
 Float32 = NDArray[np.float32]
@@ -32,6 +33,7 @@ class Quantizer:
 
     mean: Float32  # (dim,)
     step: float
+    signs: bool = False  # whether signs of rows tell their distances
 
     @classmethod
     def train(cls, vectors: Float32, metric: Metric) -> Quantizer:
@@ -45,7 +47,9 @@ class Quantizer:
         if metric != "ip":  # where the longest rows are the nearest
             top = min(top, _TAIL * float(spread[tail]))
         top = top or float(spread.max())
-        return cls(mean, max(top / _TOP, float(np.finfo(np.float32).tiny)))
+        step = max(top / _TOP, float(np.finfo(np.float32).tiny))
+        some = sample[:: max(1, len(sample) // PROBED_ROWS)][:PROBED_ROWS]
+        return cls(mean, step, signs_tell((some - mean) / np.float32(step)))
 
     @cached_property
     def grid(self) -> Float32:
@@ -55,7 +59,8 @@ class Quantizer:
     def serves_as(self, other: Quantizer) -> bool:
         """Whether it rounds about as well as the other does what the other was trained for."""
         moved = float(np.abs(self.mean - other.mean).max())
-        return bool(0.7 <= self.step / other.step <= 1.4 and moved <= 0.3 * _TOP * other.step)
+        near = 0.7 <= self.step / other.step <= 1.4 and moved <= 0.3 * _TOP * other.step
+        return bool(near and self.signs == other.signs)
 
     def encode(self, vectors: Float32, metric: Metric, codes: NDArray[np.uint8], weights: Float32) -> NDArray[np.bool_]:
         """Fill codes (rows, dim or more) and weights (rows,) of vectors (rows, dim); which rows (rows,) are outliers.

@@ -16,7 +16,7 @@ from vecdb.index.graph import Blocks, BlocksView, Editor, Graph, write_items
 from vecdb.index.live import are_live
 from vecdb.index.threads import Workers
 from vecdb.kernels import repair as kernel
-from vecdb.kernels.graph import HEAD, PARENT, SLOT, UPPER
+from vecdb.kernels.layout import HEAD, PARENT, SLOT, UPPER
 from vecdb.kernels.memory import address_of
 from vecdb.options import Vector
 

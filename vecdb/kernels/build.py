@@ -19,26 +19,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from vecdb.kernels.distance import distance_to, fetch_row, load_row
 from vecdb.kernels.graph import (
-    CANDIDATES,
-    CHOSEN,
     DEAD,
     EXPANDED,
-    FLAGS,
-    FRESH,
-    HEAD,
-    LAYER,
-    PARENT,
-    POOL,
     beam,
     capacity,
     descend,
-    distance_to,
     enter,
-    fetch_row,
     is_live,
     key_of,
-    load_row,
     node_of,
     put,
     record,
@@ -46,6 +36,7 @@ from vecdb.kernels.graph import (
     visit,
 )
 from vecdb.kernels.jit import Kernel, inline, jit, paste
+from vecdb.kernels.layout import CANDIDATES, CHOSEN, FLAGS, FRESH, HEAD, LAYER, PARENT, POOL
 from vecdb.kernels.memory import (
     Struct,
     field,
@@ -240,7 +231,7 @@ def choose(
             if known:
                 none = np.int64(0)
                 ef = field(build, EF) if layer <= level else np.int64(1)
-                size, _ = beam(graph, layer, size, none, ef, none, none, scratch)
+                size, _ = beam(graph, layer, size, none, ef, none, none, none, scratch)
             if layer <= level:
                 node = get_i64(field(batch, ENTRIES), number) + layer - 1 if layer > 0 else slot
                 _choose(graph, layer, node, size if known else np.int64(0), batch, build, scratch)

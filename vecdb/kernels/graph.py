@@ -1,4 +1,4 @@
-"""The graph as kernels see it: records in copy-on-write blocks, distances, and the walk that search and build share.
+"""The graph as kernels see it: records in copy-on-write blocks, and the walk that search and build share.
 
 Source: Y. Malkov and D. Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical
 Navigable Small World graphs", arXiv:1603.09320; the numbers of algorithms are theirs.
@@ -14,9 +14,8 @@ Three things differ from the paper, each with its reason:
 * Rows that are not live conduct a search until they are repaired, but are never results, and are chosen as neighbours
   only where no live row was found.
 
-Distances that steer a walk are float32 and need only be right in their order; under codes they are those between
-rounded vectors, in squared steps of the codes. Kernels do not check bounds: whoever fills the arrays has validated
-them. `graph` and `scratch` are addresses of a Struct.
+Kernels do not check bounds: whoever fills the arrays has validated them. `graph` and `scratch` are addresses of a
+Struct.
 """
 
 from __future__ import annotations
@@ -25,38 +24,35 @@ import math
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vecdb.kernels.distance import distance_to, fetch_row
 from vecdb.kernels.jit import inline, jit, paste
-from vecdb.kernels.memory import (
-    Struct,
-    field,
-    get_f32,
-    get_i32,
-    get_i64,
-    get_u8,
-    prefetch,
-    set_f32,
-    set_i64,
-    set_u8,
-    shift,
+from vecdb.kernels.layout import (
+    BASE,
+    FRESH,
+    HEAD,
+    LIVE,
+    LIVE_SHIFT,
+    LIVE_TABLE,
+    PER_BLOCK,
+    POOL,
+    POOL_SIZE,
+    RECORD_WIDTH,
+    RECORDS,
+    SLOT,
+    TABLE,
+    TERMS,
+    UPPERS,
+    VISITED,
+    VISITED_WORDS,
 )
-from vecdb.kernels.simd import CODE_BLOCK, dot, number_of, sort_key
-
-# Metric numbers, as kernels see them.
-L2, IP, COSINE = 0, 1, 2
-
-# A base-layer record: [parent, first upper entry, neighbours...]; an upper record: [slot, layer, neighbours...].
-# Both end their neighbours at the first -1.
-PARENT, UPPER = 0, 1
-SLOT, LAYER = 0, 1
-HEAD = 2
+from vecdb.kernels.memory import CACHE_LINE, field, get_f32, get_i32, get_i64, get_u8, prefetch, set_i64, shift
+from vecdb.kernels.signs import fetch_signs, has_signs, sift
+from vecdb.kernels.simd import number_of, sort_key
 
 # A key of the pool: the distance's sort key, node * 4, flags. So node numbers have 30 bits.
 EXPANDED, DEAD = 1, 2
 NODE_MASK: Final = 0xFFFFFFFF
-
-ZERO_CODE: Final = 128  # the code of the mean
 
 # A walk expands the nearest node, and one more for so many places in its beam, so that the rows of all their neighbours
 # are on their way from memory at once: with a large beam they would be expanded anyway.
@@ -64,211 +60,10 @@ _PLACES_PER_NODE: Final = 32
 MOST_TOGETHER: Final = 4
 # How much farther than the k-th a walk goes on to look, by the root of its beam.
 _REACH: Final = np.float32(0.007)
-ANYWHERE: Final = 2**63 - 1
+ANYWHERE: Final = 0x7F800000 << 32  # of an infinite distance
 # Rows whose distances by codes are so many standard deviations of the rounding apart, their vectors order alike.
 _SIGMAS: Final = np.float32(4.0)
 _ROUNDING: Final = np.float32(8.0 / 12.0)  # see `doubtful`
-_CACHE_LINE: Final = 64
-_MOST_LINES: Final = 8  # of a float32 vector; what comes after, the processor fetches by itself
-
-# Fields of a graph.
-METRIC, CODED, DIM, WIDTH, CODES, WEIGHTS, GRID, VECTORS, LIVE, LIVE_TABLE, LIVE_SHIFT = range(11)
-BASE, UPPERS = 11, 15  # where the fields of either kind of records begin:
-RECORDS, TABLE, PER_BLOCK, RECORD_WIDTH = range(4)
-
-# Fields of a scratch.
-VISITED, VISITED_WORDS, POOL, POOL_SIZE, FRESH, CODE, POINT, TERMS, CANDIDATES, FLAGS, CHOSEN = range(11)
-
-
-def new_graph(
-    *,
-    metric: int,
-    codes: NDArray[np.uint8] | None,
-    weights: NDArray[np.float32],
-    grid: NDArray[np.float32],
-    vectors: NDArray[np.float32],
-    live: tuple[NDArray[np.uint8], NDArray[np.int32]],
-    links: tuple[NDArray[np.int32], NDArray[np.int32]],
-    upper: tuple[NDArray[np.int32], NDArray[np.int32]],
-) -> Struct:
-    """What a search reads of one version of a vector column.
-
-    `codes` (slots or more, dim padded to CODE_BLOCK) are what walks compare, None where they compare the vectors;
-    `weights` (slots or more,) what a row's distances begin from, under cosine without codes 1 / the row's length;
-    `grid` (dim + 1,) the vector whose codes are ZERO_CODE, and the step between two codes; `vectors` (slots or more,
-    dim). `live` (place, a power of 2 bytes) with slot 0 in bit 0, `links` and `upper` (place, record of the block,
-    HEAD + capacity) come with tables that give a block's place.
-    """
-    return Struct(
-        metric,
-        int(codes is not None),
-        vectors.shape[1],
-        0 if codes is None else codes.shape[1],
-        np.empty(0, np.uint8) if codes is None else codes,
-        weights,
-        grid,
-        vectors,
-        *live,
-        live[0].shape[1].bit_length() - 1,
-        *links,
-        *links[0].shape[1:],
-        *upper,
-        *upper[0].shape[1:],
-    )
-
-
-def with_live(graph: Struct, live: NDArray[np.uint8], table: NDArray[np.int32]) -> Struct:
-    """The same graph with other live bits."""
-    return graph.replaced({LIVE: live, LIVE_TABLE: table, LIVE_SHIFT: live.shape[1].bit_length() - 1})
-
-
-def new_scratch(nodes: int, pool: int, fresh: int, dim: int) -> Struct:
-    """Working memory of one thread for that many nodes, a pool and candidates that long, so many neighbours met."""
-    words = nodes // 64 + 1
-    return Struct(
-        np.zeros(words, np.int64),  # visited: a bit for each node
-        words,
-        np.zeros(pool, np.int64),  # keys, sorted
-        pool,
-        np.zeros(fresh, np.int64),  # neighbours met for the first time
-        np.zeros(-(-dim // CODE_BLOCK) * CODE_BLOCK, np.uint8),  # the query as codes less ZERO_CODE, as s8
-        np.zeros(dim, np.float32),  # the query; of unit length under cosine
-        np.zeros(
-            3, np.float32
-        ),  # under codes a distance is a row's weight - term 0 * dot + term 1; + term 2 its square
-        np.zeros(pool, np.int64),  # candidates: keys, sorted
-        np.zeros(pool, np.uint8),  # flags of candidates
-        np.zeros(pool, np.int64),  # chosen
-    )
-
-
-# Distances
-
-
-@paste
-def load_query(graph: Any, vector: Any, scratch: Any) -> None:
-    """Make a vector, the address of float32 numbers, the query."""
-    dim = field(graph, DIM)
-    point = field(scratch, POINT)
-    scale = np.float32(1.0)
-    if field(graph, METRIC) == COSINE:
-        total = 0.0
-        for i in range(dim):
-            total += np.float64(get_f32(vector, i)) * np.float64(get_f32(vector, i))
-        scale = np.float32(1.0 / math.sqrt(total))
-    for i in range(dim):
-        set_f32(point, i, get_f32(vector, i) * scale)
-    if field(graph, CODED):
-        _encode_query(graph, dim, point, scratch)
-
-
-@paste
-def _encode_query(graph: Any, dim: Any, point: Any, scratch: Any) -> None:
-    """The query in codes of its own steps: it may lie outside the range of the rows, or use little of it."""
-    grid = field(graph, GRID)
-    code = field(scratch, CODE)
-    top = np.float32(0.0)
-    for i in range(dim):
-        top = max(top, abs(get_f32(point, i) - get_f32(grid, i)))
-    row_step = get_f32(grid, dim)
-    step = top / np.float32(127.0) if top > np.float32(0.0) else row_step
-    total = np.int64(0)
-    for i in range(dim):
-        number = np.int64(math.floor((get_f32(point, i) - get_f32(grid, i)) / step + np.float32(0.5)))
-        set_u8(code, i, number)
-        total += number
-    for i in range(dim, field(graph, WIDTH)):
-        set_u8(code, i, np.int64(0))
-    _set_terms(np.float32(2.0) * step / row_step, total, np.float32(0.0), scratch)
-    squares = np.float32(0.0)
-    for i in range(dim):
-        offset = (get_f32(point, i) - get_f32(grid, i)) / row_step
-        squares += offset * offset
-    set_f32(field(scratch, TERMS), 2, squares)
-
-
-@jit
-def load_row(graph: Any, slot: Any, scratch: Any) -> None:
-    """Make a stored row the query."""
-    if field(graph, CODED):
-        width = field(graph, WIDTH)
-        codes = shift(field(graph, CODES), slot * width, 1)
-        code = field(scratch, CODE)
-        total = np.int64(0)
-        for i in range(width):
-            number = get_u8(codes, i) - ZERO_CODE
-            set_u8(code, i, number & 255)
-            total += number
-        _set_terms(np.float32(2.0), total, get_f32(field(graph, WEIGHTS), slot), scratch)
-    else:
-        dim = field(graph, DIM)
-        vector = shift(field(graph, VECTORS), slot * dim, 4)
-        point = field(scratch, POINT)
-        scale = get_f32(field(graph, WEIGHTS), slot) if field(graph, METRIC) == COSINE else np.float32(1.0)
-        for i in range(dim):
-            set_f32(point, i, get_f32(vector, i) * scale)
-
-
-@paste
-def _set_terms(scale: Any, total: Any, weight: Any, scratch: Any) -> None:
-    # (codes - ZERO_CODE) * query = codes * query - ZERO_CODE * (sum of query)
-    terms = field(scratch, TERMS)
-    set_f32(terms, 0, scale)
-    set_f32(terms, 1, scale * np.float32(ZERO_CODE * total) + weight)
-
-
-@inline
-def distance_to(graph: Any, slot: Any, scratch: Any) -> Any:
-    """A float32 number that orders rows as their distances to the query do."""
-    weight = get_f32(field(graph, WEIGHTS), slot)
-    if field(graph, CODED):
-        width = field(graph, WIDTH)
-        product = dot(shift(field(graph, CODES), slot * width, 1), field(scratch, CODE), width)
-        terms = field(scratch, TERMS)
-        return weight - get_f32(terms, 0) * np.float32(product) + get_f32(terms, 1)
-    dim = field(graph, DIM)
-    vector = shift(field(graph, VECTORS), slot * dim, 4)
-    return _between(field(graph, METRIC), field(scratch, POINT), vector, dim, weight)
-
-
-@jit
-def _between(metric: Any, point: Any, vector: Any, dim: Any, weight: Any) -> Any:
-    """`distance_to` without codes."""
-    total = np.float32(0.0)
-    if metric == L2:
-        for i in range(dim):
-            step = get_f32(point, i) - get_f32(vector, i)
-            total += step * step
-        return total
-    for i in range(dim):
-        total += get_f32(point, i) * get_f32(vector, i)
-    if metric == IP:
-        return -total
-    return np.float32(1.0) - total * weight
-
-
-@inline
-def fetch_row(graph: Any, slot: Any) -> None:
-    """Have a row brought into the cache."""
-    if field(graph, CODED):
-        width = field(graph, WIDTH)
-        codes = shift(field(graph, CODES), slot * width, 1)
-        for line in range(0, width, _CACHE_LINE):
-            prefetch(codes, line)
-    else:
-        fetch_vector(graph, slot)
-
-
-@paste
-def fetch_vector(graph: Any, slot: Any) -> None:
-    """Have the beginning of a vector brought into the cache."""
-    dim = field(graph, DIM)
-    vector = shift(field(graph, VECTORS), slot * dim, 4)
-    for line in range(0, min(4 * dim, _MOST_LINES * _CACHE_LINE), _CACHE_LINE):
-        prefetch(vector, line)
-
-
-# Records
 
 
 @paste
@@ -296,8 +91,8 @@ def fetch_record(graph: Any, layer: Any, node: Any) -> None:
     """Have the beginning of a node's record brought into the cache."""
     here = record(graph, layer, node)
     prefetch(here, 0)
-    prefetch(here, _CACHE_LINE)
-    prefetch(here, 2 * _CACHE_LINE)
+    prefetch(here, CACHE_LINE)
+    prefetch(here, 2 * CACHE_LINE)
 
 
 @paste
@@ -358,9 +153,9 @@ def visit(layer: Any, node: Any, scratch: Any) -> Any:
 
 
 @paste
-def _meet(graph: Any, layer: Any, node: Any, count: Any, scratch: Any) -> Any:
-    """Gather the neighbours of a node that this walk has not met, after `count` others, and have their rows fetched;
-    their number."""
+def _meet(graph: Any, layer: Any, node: Any, count: Any, signs: Any, scratch: Any) -> Any:
+    """Gather the neighbours of a node that this walk has not met, after `count` others, and have their rows fetched, or
+    their `signs`; their number."""
     here = record(graph, layer, node)
     fresh = field(scratch, FRESH)
     first = count
@@ -374,7 +169,10 @@ def _meet(graph: Any, layer: Any, node: Any, count: Any, scratch: Any) -> Any:
         for i in range(first, count):
             prefetch(record(graph, layer, get_i64(fresh, i)), 0)
     for i in range(first, count):
-        fetch_row(graph, slot_of(graph, layer, get_i64(fresh, i)))
+        if signs:
+            fetch_signs(graph, get_i64(fresh, i))
+        else:
+            fetch_row(graph, slot_of(graph, layer, get_i64(fresh, i)))
     return count
 
 
@@ -442,24 +240,41 @@ def _times_as_far(pool: Any, ef: Any, hoped: Any) -> Any:
     return 1 if many >= hoped else 2 if 2 * many >= hoped else 0
 
 
+@paste
+def _edge(pool: Any, size: Any, whole: Any, bound: Any) -> Any:
+    """The key from which on a row does not come into the pool: of the last in it where it is `whole`."""
+    return min(bound, get_i64(pool, size - 1)) if whole else bound
+
+
+@paste
+def _compare(graph: Any, layer: Any, count: Any, scratch: Any) -> None:
+    """Turn so many nodes that were met into their keys."""
+    fresh = field(scratch, FRESH)
+    for i in range(count):
+        node = get_i64(fresh, i)
+        slot = slot_of(graph, layer, node)
+        set_i64(fresh, i, sort_key(distance_to(graph, slot, scratch)) | (node << 2))
+
+
 @jit
-def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: Any, scratch: Any) -> Any:
+def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: Any, signs: Any, scratch: Any) -> Any:
     """Algorithm 2: the nearest to the query on one layer, from the first `size` keys of the pool.
 
     The pool is sorted and ends where it has `ef` keys, `least` of them live; dead ones conduct and are dropped from its
     far end only. Where `k` is not 0, it ends before what is much farther than the k-th: adaptive beam search
     (Al-Jazzazi et al., "Distance Adaptive Beam Search for Provably Accurate Graph-Based Nearest Neighbor Search",
     arXiv:2505.15636). A walk that finds too few live keys beside what is `hoped` goes on farther or gives up, as it
-    does where the scratch has no room for it. Returns (keys in the pool, 0 where it gave up; distances computed).
+    does where the scratch has no room for it. Where the query's `signs` are loaded, rows that are too far by theirs are
+    not compared further. Returns (keys in the pool, 0 where it gave up; rows compared).
     """
     pool = field(scratch, POOL)
     fresh = field(scratch, FRESH)
     room = field(scratch, POOL_SIZE)
     together = min(1 + max(ef, least) // _PLACES_PER_NODE, MOST_TOGETHER)
     live = _begin(layer, size, scratch)
-    compared = np.int64(0)
-    at = np.int64(0)
+    at, compared = np.int64(0), np.int64(0)
     bound: Any = np.int64(ANYWHERE)
+    by_signs = signs and layer == 0 and has_signs(graph)
     while at < size:
         if hoped > 0 and at >= ef:
             times = _times_as_far(pool, ef, hoped)
@@ -468,8 +283,9 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: 
             ef, least, hoped = times * ef, times * least, 0
         if k > 0 and live >= k:
             bound = _bound(pool, k, max(ef, least), scratch)
-        count = np.int64(0)
-        expanded = np.int64(0)
+        far = _edge(pool, size, size == room or (size >= ef and live >= least), bound)
+        sifted = by_signs and far < ANYWHERE
+        count, expanded = np.int64(0), np.int64(0)
         while at < size and expanded < together:
             key = get_i64(pool, at)
             if key >= bound:
@@ -477,21 +293,19 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: 
                 break
             if key & EXPANDED == 0:
                 set_i64(pool, at, key | EXPANDED)
-                count = _meet(graph, layer, node_of(key), count, scratch)
+                count = _meet(graph, layer, node_of(key), count, sifted, scratch)
                 expanded += 1
             at += 1
         compared += count
         for i in range(at, min(at + together, size)):
             fetch_record(graph, layer, node_of(get_i64(pool, i)))
+        if sifted:
+            count = sift(graph, count, far, scratch)
         # First all distances, then all insertions: a branch that goes another way than guessed holds up no distance.
-        for i in range(count):
-            node = get_i64(fresh, i)
-            slot = slot_of(graph, layer, node)
-            set_i64(fresh, i, sort_key(distance_to(graph, slot, scratch)) | (node << 2))
+        _compare(graph, layer, count, scratch)
         for i in range(count):
             near = get_i64(fresh, i)
-            whole = size == room or (size >= ef and live >= least)
-            if near >= bound or (whole and near >= get_i64(pool, size - 1)):
+            if near >= _edge(pool, size, size == room or (size >= ef and live >= least), bound):
                 continue
             if not is_live(graph, slot_of(graph, layer, node_of(near))):
                 if get_i32(record(graph, layer, node_of(near)), HEAD) < 0:

@@ -27,6 +27,7 @@ BYTES = I8.as_pointer()
 # How near the processor is to bring what is fetched ahead (3 would be its first cache): there is room for all rows that
 # a step of a walk compares, and more of them are under way at once.
 _TO_L2: Final = 2
+CACHE_LINE: Final = 64  # bytes
 
 _SETTINGS: Any = numba_config
 PLAIN: Final = bool(_SETTINGS.DISABLE_JIT)  # kernels run as plain Python
@@ -132,6 +133,14 @@ def _prefetch(typing: Any, address: Any, offset: Any) -> Any:
     return types.void(types.int64, types.int64), generate
 
 
+@intrinsic
+def _popcount(typing: Any, word: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        return builder.call(declare(builder, "llvm.ctpop.i64", I64, [I64]), [arguments[0]])
+
+    return types.int64(types.int64), generate
+
+
 def _plain_get(array: Any, index: Any) -> Any:
     if not 0 <= index < len(array):
         raise IndexError(index)
@@ -165,10 +174,12 @@ _COMPILED: Final[dict[str, Any]] = {
     "set_f64": _setter(_DOUBLE, 8, types.float64),
     "shift": _shift,
     "prefetch": _prefetch,
+    "popcount": _popcount,
 }
 _PLAIN: Final[dict[str, Callable[..., Any]]] = {
     "shift": _plain_shift,
     "prefetch": lambda array, offset: None,
+    "popcount": lambda word: (int(word) & 0xFFFFFFFFFFFFFFFF).bit_count(),
 }
 
 
@@ -191,3 +202,4 @@ get_f64: Any = _choose("get_f64")
 set_f64: Any = _choose("set_f64")
 shift: Any = _choose("shift")  # (address, items, bytes an item) → the address that many items on
 prefetch: Any = _choose("prefetch")  # (address, bytes from it): have a cache line brought nearer
+popcount: Any = _choose("popcount")  # of a number of 64 bits: how many are set

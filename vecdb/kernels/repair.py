@@ -18,27 +18,10 @@ from typing import Any
 import numpy as np
 
 from vecdb.kernels.build import EF, LIMIT, NO_NODE, root_of, select, tree_links
-from vecdb.kernels.graph import (
-    CANDIDATES,
-    CHOSEN,
-    EXPANDED,
-    FLAGS,
-    FRESH,
-    HEAD,
-    PARENT,
-    POOL_SIZE,
-    VISITED,
-    VISITED_WORDS,
-    capacity,
-    distance_to,
-    is_live,
-    load_row,
-    put,
-    record,
-    slot_of,
-    visit,
-)
+from vecdb.kernels.distance import distance_to, load_row
+from vecdb.kernels.graph import EXPANDED, capacity, is_live, put, record, slot_of, visit
 from vecdb.kernels.jit import Kernel, inline, jit, paste
+from vecdb.kernels.layout import CANDIDATES, CHOSEN, FLAGS, FRESH, HEAD, PARENT, POOL_SIZE, VISITED, VISITED_WORDS
 from vecdb.kernels.memory import field, get_i32, get_i64, get_u8, set_i32, set_i64, set_u8
 from vecdb.kernels.simd import sort_key
 

@@ -7,27 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from vecdb.kernels.graph import (
-    ANYWHERE,
-    CHOSEN,
-    CODED,
-    DEAD,
-    DIM,
-    IP,
-    L2,
-    METRIC,
-    POOL,
-    VECTORS,
-    beam,
-    descend,
-    doubtful,
-    enter,
-    fetch_vector,
-    load_query,
-    node_of,
-)
+from vecdb.kernels.distance import fetch_vector, load_query
+from vecdb.kernels.graph import ANYWHERE, DEAD, beam, descend, doubtful, enter, node_of
 from vecdb.kernels.jit import Kernel, jit, paste
+from vecdb.kernels.layout import CHOSEN, CODED, DIM, IP, L2, METRIC, POOL, VECTORS
 from vecdb.kernels.memory import field, get_f32, get_f64, get_i32, get_i64, set_f64, set_i32, set_i64, shift
+from vecdb.kernels.signs import has_signs, load_signs
 
 
 @paste
@@ -168,17 +153,19 @@ def search(
     for number in range(count):
         query = shift(queries, number * field(graph, DIM), 4)
         load_query(graph, query, scratch)
+        if has_signs(graph):
+            load_signs(graph, scratch)
         enter(graph, entry_layer, entry_node, scratch)
         size = np.int64(1)
         layer = entry_layer
         while layer > 0:
-            size, steps = beam(graph, layer, size, above, np.int64(1) - above, none, none, scratch)
+            size, steps = beam(graph, layer, size, above, np.int64(1) - above, none, none, none, scratch)
             compared += steps
             size = np.int64(1)
             descend(graph, layer, size, scratch)
             layer -= 1
         if layer == 0:
-            size, steps = beam(graph, layer, size, ef, least, hoped, near, scratch)
+            size, steps = beam(graph, layer, size, ef, least, hoped, near, np.int64(1), scratch)
             compared += steps
         answer(graph, query, number, size, k, rerank, slots, distances, counts, scratch)
     return compared

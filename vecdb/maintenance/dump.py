@@ -136,6 +136,9 @@ def _dump_table(records: Records, table: Table, out: Path, done: int, report: Ca
         "columns": [column.describe() for column in columns],
         "fields": {field.name: field.type for field in schema.fields},
         "indexes": [schema.fields[number].name for number in schema.indexes],
+        "required": [field.name for field in schema.fields if field.required],
+        "defaults": {field.name: to_plain(field.default) for field in schema.fields if field.default is not None},
+        "json": list(schema.json),
     }
 
 

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
-EPOCH, FREE = 0, 1  # in `state`
 BLANK = 0  # the place of a block of the fill value that is shared by all blocks which were cleared
 _NO_EPOCH = -1
 _MANY = 16  # records for each block: to remember which they are is not worth it any more
@@ -66,7 +65,8 @@ class Blocks:
         self.epochs: Int64 = np.full(places, _NO_EPOCH, np.int64)
         self.epochs[: count + 1] = 0
         self.free: Int32 = np.zeros(places, np.int32)
-        self.state: Int64 = np.zeros(2, np.int64)
+        self.free_places = 0
+        self._epoch = 0
         # Records that this transaction made ready to be changed, and how many times; None of many, or of all.
         self._owned: list[Int64] | None = None
         self._owned_records = 0
@@ -75,10 +75,6 @@ class Blocks:
     @property
     def per_block(self) -> int:
         return int(self.arena.shape[1])
-
-    @property
-    def free_places(self) -> int:
-        return int(self.state[FREE])
 
     def view(self) -> BlocksView:
         return BlocksView(self.arena, self.table, self.count)
@@ -90,8 +86,8 @@ class Blocks:
         if not self._marks:
             self._recycle()
             self._owned, self._owned_records = [], 0
-        self.state[EPOCH] += 1
-        self._marks.append(_Mark(self.table, self.count, int(self.state[EPOCH])))
+        self._epoch += 1
+        self._marks.append(_Mark(self.table, self.count, self._epoch))
         self.table = self.table.copy()
 
     def roll_back(self) -> None:
@@ -138,7 +134,7 @@ class Blocks:
 
     def _drop_unused(self, epoch: int) -> None:
         """Free the places filled since `epoch` that the table no longer names; no version ever saw them."""
-        if self.state[EPOCH] == epoch:
+        if self._epoch == epoch:
             return  # a block is copied once in an epoch
         candidates = self.epochs >= epoch
         candidates[self.table[: self.count]] = False
@@ -149,6 +145,11 @@ class Blocks:
         later one is in all versions between."""
         self._versions = [known for known in self._versions if known[0]() is not None]
         if not self._retired:
+            return
+        if not self._versions:
+            for places, _ in self._retired:
+                self._give_back(places)
+            self._retired, self._kept, self._kept_for = [], 0, []
             return
         in_use = np.array([epoch for _, epoch in self._versions], np.int64)
         if in_use.tolist() == self._kept_for:  # what was kept for them before is kept still
@@ -164,10 +165,10 @@ class Blocks:
         self._kept, self._kept_for = len(self._retired), in_use.tolist()
 
     def _give_back(self, places: NDArray[Any]) -> None:
-        height = int(self.state[FREE])
+        height = self.free_places
         self.free[height : height + len(places)] = places
         self.epochs[places] = _NO_EPOCH
-        self.state[FREE] = height + len(places)
+        self.free_places = height + len(places)
 
     # Changing blocks
 
@@ -214,7 +215,7 @@ class Blocks:
     def own(self, number: int) -> NDArray[Any]:
         """The block, ready to be changed."""
         place = self.table[number]
-        if self.epochs[place] < self.state[EPOCH]:
+        if self.epochs[place] < self._epoch:
             self.reserve(1)
             clone = self._take()
             self.arena[clone] = self.arena[place]
@@ -246,27 +247,30 @@ class Blocks:
 
     def _clone(self, numbers: Int64, *, copy: bool = True) -> None:
         places = self.table[numbers]
-        foreign = self.epochs[places] < self.state[EPOCH]
+        foreign = self.epochs[places] < self._epoch
         count = int(np.count_nonzero(foreign))
         if count == 0:
             return
         self.reserve(count)
-        height = int(self.state[FREE])
+        height = self.free_places
         clones = self.free[height - count : height].copy()
-        self.state[FREE] = height - count
-        self.epochs[clones] = self.state[EPOCH]
+        self.free_places = height - count
+        self.epochs[clones] = self._epoch
+        if count < len(places):
+            numbers, places = numbers[foreign], places[foreign]
         if copy:
-            self.arena[clones] = self.arena[places[foreign]]
-        self.table[numbers[foreign]] = clones
+            self.arena[clones] = self.arena[places]
+        self.table[numbers] = clones
 
     def _take(self) -> int:
-        self.state[FREE] -= 1
-        place = int(self.free[self.state[FREE]])
-        self.epochs[place] = self.state[EPOCH]
+        self.free_places -= 1
+        place = int(self.free[self.free_places])
+        self.epochs[place] = self._epoch
         return place
 
     @property
     def nbytes(self) -> int:
         """Without the free places: most were never filled, and so take no memory."""
-        filled = int(self.arena[0].nbytes) * (len(self.arena) - self.free_places)
+        places = len(self.arena)
+        filled = self.arena.nbytes // places * (places - self.free_places)
         return filled + self.table.nbytes + self.epochs.nbytes + self.free.nbytes

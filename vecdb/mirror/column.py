@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vecdb.index.live import are_live
 from vecdb.index.quantizer import CODE_BLOCK, TRAINING_ROWS, Quantizer, inverse_lengths
 from vecdb.index.reach import reachable_from
+from vecdb.index.signs import fill_signs, words_of
 from vecdb.index.threads import Workers, usable_cores
 from vecdb.mirror.blocks import Blocks, BlocksView
 from vecdb.mirror.vectors import Ranges, Vectors, flat
@@ -57,13 +58,16 @@ class Codes:
     quantizer: Quantizer | None
     codes: NDArray[np.uint8]  # (capacity, dim padded); (0, any) without a quantizer
     weights: Float32  # (capacity,)
+    signs: NDArray[np.int64]  # (capacity, words); no words where it pays to compare the codes at once
 
     @classmethod
     def empty(cls, quantizer: Quantizer | None, dim: int, capacity: int) -> Codes:
         """Of zeros, for `capacity` slots."""
         width = -(-dim // CODE_BLOCK) * CODE_BLOCK
         rows = capacity if quantizer is not None else 0
-        return cls(quantizer, flat((rows, width), np.uint8), flat((capacity,), np.float32))
+        words = words_of(width) if quantizer is not None and quantizer.signs else 0
+        signs = flat((capacity, words), np.int64)
+        return cls(quantizer, flat((rows, width), np.uint8), flat((capacity,), np.float32), signs)
 
     def grown(self, used: Ranges, capacity: int) -> Codes:
         """A copy of the slots that are used, with room for more."""
@@ -71,11 +75,19 @@ class Codes:
         for first, stop in used:
             larger.codes[first:stop] = self.codes[first:stop]
             larger.weights[first:stop] = self.weights[first:stop]
+            larger.signs[first:stop] = self.signs[first:stop]
         return larger
 
     @property
     def nbytes(self) -> int:
-        return self.codes.nbytes + self.weights.nbytes
+        return self.codes.nbytes + self.weights.nbytes + self.signs.nbytes
+
+    def sign(self, slots: slice | Slots) -> None:
+        """Fill the signs of slots whose codes and weights are there."""
+        if self.signs.shape[1] and self.quantizer is not None:
+            dim, signs = len(self.quantizer.mean), self.signs[slots]
+            fill_signs(self.codes[slots], self.weights[slots], dim, signs)
+            self.signs[slots] = signs
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +136,7 @@ class ColumnVersion:
             codes.quantizer,
             codes.codes,
             codes.weights,
+            codes.signs,
             np.empty((0, dim), np.float32) if self.vectors is None else self.vectors.array,
             self.links,
             self.upper,
@@ -474,6 +487,7 @@ class ColumnMirror:
                 outliers[start - first : stop - first] = codes.quantizer.encode(
                     vectors[start:stop], metric, codes.codes[start:stop], codes.weights[start:stop]
                 )
+                codes.sign(slice(start, stop))
             else:
                 codes.weights[start:stop] = inverse_lengths(vectors[start:stop])
 
@@ -487,6 +501,7 @@ class ColumnMirror:
         bytes_, weights = codes.codes[dead], codes.weights[dead]
         codes.quantizer.encode(before.quantizer.decode(before.codes[dead, :width]), metric, bytes_, weights)
         codes.codes[dead], codes.weights[dead] = bytes_, weights
+        codes.sign(dead)
 
     def _encode(self, first: int, present: NDArray[np.bool_], workers: Workers) -> None:
         """Encode new rows. The quantizer is trained anew where too many do not fit it, and looked at again when the

@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.mirror.blocks import Blocks
 from vecdb.mirror.column import LINKS_HEAD, RECORD_HEAD, ColumnMirror
-from vecdb.mirror.payloads import Place, read_payloads
+from vecdb.mirror.payloads import Numbers, Place, read_payloads, without
 from vecdb.storage import keys
 from vecdb.storage.keys import Space
 from vecdb.storage.view import PendingWrites, Records
@@ -97,34 +97,76 @@ def _trim(writes: PendingWrites, table: int, column: int, position: int) -> None
         writes.delete(Space.JOURNAL, key)
 
 
-def read_links(records: Records, mirror: ColumnMirror, where: Place, numbers: Sequence[int], position: int = 0) -> None:
-    """Read blocks, and what the journal has since a position of any, into those of a mirror."""
+class _Journal(NamedTuple):
+    """Entries, in their order."""
+
+    versions: list[int]
+    since: NDArray[np.uint64]  # of each record, the version of its entry
+    records: NDArray[np.void]
+
+
+def read_links(records: Records, mirror: ColumnMirror, where: Place) -> None:
+    """Read all blocks and what the journal has, into those of a mirror."""
+    journal = _read_journal(records, mirror, where, 0) if mirror.state.journal else None
+    _read(records, mirror, where, np.arange(mirror.links.count), journal)
+
+
+def follow_links(
+    records: Records, mirror: ColumnMirror, where: Place, changed: Numbers, position: int, versions: range
+) -> None:
+    """Read the blocks that `versions` changed, and what the journal has since the position before them.
+
+    Where each of these versions has an entry, it changed nothing else in blocks that were there: they were folded, or
+    are gone.
+    """
+    journal = None if mirror.state.journal == position else _read_journal(records, mirror, where, position)
+    known = 0
+    if journal is not None and journal.versions == list(versions):
+        known = mirror.links.published
+    _read(records, mirror, where, changed, journal, known)
+
+
+def _read(
+    records: Records, mirror: ColumnMirror, where: Place, numbers: Numbers, journal: _Journal | None, known: int = 0
+) -> None:
+    """Read blocks, but for so many, the first ones, of which all but the journal is `known`; and lay that over them."""
     blocks, block = mirror.links, _block(*mirror.links.arena.shape[1:])
-    versions = np.zeros(blocks.count, np.uint64)
-    wanted = np.array(numbers, np.int64)
-    gone = find_missing(records, where, Space.LINKS, mirror, wanted, blocks.per_block)
-    versions[gone] = _NEVER
+    gone = find_missing(records, where, Space.LINKS, mirror, numbers, blocks.per_block)
     blocks.clear(gone)
-    numbers = np.setdiff1d(wanted, gone).tolist()
-    blocks.replace_all(np.array(numbers, np.int64))
-    for part, payload in read_payloads(records, where, Space.LINKS, numbers, block.itemsize):
-        found = np.frombuffer(payload, block)
-        check_links(found["records"], mirror, where, Space.LINKS, part)
-        blocks.arena[blocks.table[list(part)]] = found["records"]
-        versions[list(part)] = found["version"]
-    if mirror.state.journal == position:
+    stored = without(numbers[numbers >= known], gone)
+    versions = np.zeros(blocks.count, np.uint64)
+    versions[gone] = _NEVER
+    if len(stored):
+        blocks.replace_all(stored)
+        for part, payload in read_payloads(records, where, Space.LINKS, stored, block.itemsize):
+            found = np.frombuffer(payload, block)
+            check_links(found["records"], mirror, where, Space.LINKS, part)
+            blocks.arena[blocks.table[part]] = found["records"]
+            versions[part] = found["version"]
+    if journal is None:
         return
-    since, journal = _read_journal(records, mirror, where, position)
-    late = np.flatnonzero(versions[journal["slot"] // blocks.per_block] < since)
-    slots, last = np.unique(journal["slot"][late][::-1], return_index=True)
-    places, within = np.divmod(slots.astype(np.int64), blocks.per_block)
-    blocks.own_all(np.unique(places))
-    blocks.arena[blocks.table[places], within] = journal["record"][late[::-1][last]]
+    slots, entered = journal.records["slot"].astype(np.int64), journal.records["record"]
+    if len(gone) or len(stored):
+        late = versions[slots // blocks.per_block] < journal.since
+        slots, entered = slots[late], entered[late]
+    if len(journal.versions) > 1:  # the last one that has a record counts; an entry has each once, in their order
+        slots, last = np.unique(slots[::-1], return_index=True)
+        entered = entered[len(entered) - 1 - last]
+    places, within = np.divmod(slots, blocks.per_block)
+    blocks.own_all(places[np.diff(places, prepend=-1) > 0])
+    blocks.arena[blocks.table[places], within] = entered
+
+
+def find_stored(
+    records: Records, where: Place, space: Space, mirror: ColumnMirror, numbers: Numbers, per_block: int
+) -> Numbers:
+    """Those of the blocks of so many slots that the file has."""
+    return without(numbers, find_missing(records, where, space, mirror, numbers, per_block))
 
 
 def find_missing(
-    records: Records, where: Place, space: Space, mirror: ColumnMirror, numbers: NDArray[np.int64], per_block: int
-) -> NDArray[np.int64]:
+    records: Records, where: Place, space: Space, mirror: ColumnMirror, numbers: Numbers, per_block: int
+) -> Numbers:
     """Blocks of so many slots that the file does not have, as none of their slots is of use."""
     conducts = mirror.conducts(space)
     if mirror.state.live + conducts * mirror.state.waiting == mirror.slots:
@@ -133,10 +175,8 @@ def find_missing(
     return np.array([number for number in gone if records.get(space, where.key(number)) is None], np.int64)
 
 
-def _read_journal(
-    records: Records, mirror: ColumnMirror, where: Place, position: int
-) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
-    """The entries since a position, in their order: the version of each of their records, and the records."""
+def _read_journal(records: Records, mirror: ColumnMirror, where: Place, position: int) -> _Journal:
+    """The entries since a position."""
     table, column, record = where.table, where.column.number, _record(mirror.links.arena.shape[2])
     start = keys.journal(table, column, position)
     entries, versions, counts = [], [], []
@@ -150,11 +190,11 @@ def _read_journal(
     if not ((journal["slot"] >= 0) & (journal["slot"] < mirror.slots)).all():
         raise where.error(Space.JOURNAL, position, "or one after it has a slot that does not exist")
     check_links(journal["record"][None], mirror, where, Space.JOURNAL, [position])
-    return np.repeat(np.array(versions, np.uint64), counts), journal
+    return _Journal(versions, np.repeat(np.array(versions, np.uint64), counts), journal)
 
 
 def check_links(
-    blocks: NDArray[np.int32], mirror: ColumnMirror, where: Place, space: Space, numbers: Sequence[int]
+    blocks: NDArray[np.int32], mirror: ColumnMirror, where: Place, space: Space, numbers: Numbers | Sequence[int]
 ) -> None:
     """Records (blocks, records, numbers) link to nodes that exist: kernels trust them."""
     slots, entries = mirror.slots, mirror.state.upper
@@ -163,7 +203,7 @@ def check_links(
     limits[:RECORD_HEAD] = first, second
     wrong = ((blocks < -1) | (blocks >= limits)).any(axis=(1, 2))
     if wrong.any():
-        raise where.error(space, numbers[int(np.argmax(wrong))], "has a link to nowhere")
+        raise where.error(space, int(numbers[int(np.argmax(wrong))]), "has a link to nowhere")
 
 
 @cache

@@ -5,13 +5,15 @@ Kernels trust the numbers in blocks, so every one is checked here, before a kern
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vecdb.errors import CorruptionError
 from vecdb.index.quantizer import CODE_BLOCK, ZERO_CODE, Quantizer, inverse_lengths
+from vecdb.index.signs import words_of
 from vecdb.mirror.blocks import BlocksView
 from vecdb.mirror.column import (
     LIVE_SLOTS,
@@ -24,8 +26,8 @@ from vecdb.mirror.column import (
     links_per_block,
     upper_per_block,
 )
-from vecdb.mirror.links import check_links, find_missing, read_links, write_links
-from vecdb.mirror.payloads import Place, read_payload, read_payloads
+from vecdb.mirror.links import check_links, find_missing, find_stored, follow_links, read_links, write_links
+from vecdb.mirror.payloads import Numbers, Place, read_payload, read_payloads
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, ColumnState, Schema
 from vecdb.storage.geometry import LIVE_BYTES, records_per_block
@@ -34,7 +36,7 @@ from vecdb.storage.view import PendingWrites, Records
 
 Stored: TypeAlias = NDArray[np.float32] | NDArray[np.float16]  # vectors as they were stored
 
-_NO_BLOCKS: Final = np.zeros(0, np.uint32)
+_NO_BLOCKS: Final = np.zeros(0, np.int64)
 
 
 def load_column(
@@ -48,11 +50,10 @@ def load_column(
     per_block = vectors_per_block(column)
     absent = np.ones(0 if quantizer is None else slots // per_block, np.bool_)
     mirror = ColumnMirror(column, state, slots, quantizer, absent if vectors else None)
-    for space, blocks in mirror.plain_blocks.items():
-        for numbers, found in _read_blocks(records, mirror, where, space, range(blocks.count)):
-            blocks.arena[blocks.table[numbers[0] : numbers[-1] + 1]] = found
+    _read_upper(records, mirror, where, np.arange(mirror.upper.count))
+    _read_live(records, mirror, where, np.arange(mirror.live.count))
     _check_live(mirror.present(), where)
-    read_links(records, mirror, where, range(mirror.links.count))
+    read_links(records, mirror, where)
     _check_waiting(mirror, where)
     absent[find_missing(records, where, Space.VECTORS, mirror, np.arange(len(absent)), per_block)] = False
     _read_vectors(records, mirror, where, len(absent) * per_block, slots)
@@ -76,7 +77,7 @@ def memory_of(column: Column, state: ColumnState, slots: int, *, vectors: bool) 
     graph = 0
     if state.linked:
         codes = -(-options.dim // CODE_BLOCK) * CODE_BLOCK if options.quantization == "u8" else 0
-        graph = 4 * (RECORD_HEAD + options.capacity) + codes + 4
+        graph = 4 * (RECORD_HEAD + options.capacity) + codes + 8 * words_of(codes) + 4
     flat = 4 * options.dim if vectors else 0
     return slots * (flat + graph) + 4 * state.upper * (RECORD_HEAD + options.m) + slots // 8
 
@@ -185,7 +186,7 @@ def _packed_blocks(
 def _training(quantizer: Quantizer) -> bytes:
     """A quantizer as stored. Never change."""
     step, mean = np.array(quantizer.step, "<f8"), quantizer.mean.astype("<f4")
-    return bytes(step.tobytes() + mean.tobytes())
+    return bytes(step.tobytes() + mean.tobytes() + bytes([quantizer.signs]))
 
 
 def load_vectors(records: Records, schema: Schema, version: ColumnVersion, most: int | None = None) -> None:
@@ -208,36 +209,48 @@ def follow(
     mirror: ColumnMirror,
     state: ColumnState,
     slots: int,
-    changes: dict[Space, NDArray[np.uint32]],
-    version: int,
+    changes: Mapping[Space, Numbers],
+    versions: range,
 ) -> None:
-    """Move a column on to the `version` that `records` reads; `changes` are the blocks that differ."""
+    """Move a column on by `versions`, the last of which `records` reads; `changes` are the blocks that differ.
+
+    The work is proportional to those. What has to be looked at as a whole is not: a commit of one row is followed in
+    the time of a few searches.
+    """
     where = Place(schema, mirror.column)
     mirror.mark()
     try:
-        old, trainings, position = mirror.slots, mirror.state.trainings, mirror.state.journal
+        old, before = mirror.slots, mirror.state
         mirror.resize(state, slots)
-        for space, blocks in mirror.plain_blocks.items():
-            changed = changes.get(space, _NO_BLOCKS).astype(np.int64)
-            blocks.replace_all(changed)
-            for numbers, found in _read_blocks(records, mirror, where, space, changed.tolist()):
-                blocks.arena[blocks.table[list(numbers)]] = found
-        _check_live(mirror.present(), where)
-        read_links(records, mirror, where, changes.get(Space.LINKS, _NO_BLOCKS).tolist(), position)
+        _follow_live(records, mirror, where, changes.get(Space.LIVE, _NO_BLOCKS), before.live)
+        upper = changes.get(Space.UPPER, _NO_BLOCKS)
+        if len(upper):
+            mirror.upper.replace_all(upper)
+            _read_upper(records, mirror, where, upper)
+        follow_links(records, mirror, where, changes.get(Space.LINKS, _NO_BLOCKS), before.journal, versions)
         if mirror.vectors is not None:
-            changed, per_block = (
-                changes.get(Space.VECTORS, _NO_BLOCKS).astype(np.int64),
-                vectors_per_block(mirror.column),
-            )
-            mirror.vectors.forget(find_missing(records, where, Space.VECTORS, mirror, changed, per_block), version)
+            changed, per_block = changes.get(Space.VECTORS, _NO_BLOCKS), vectors_per_block(mirror.column)
+            mirror.vectors.forget(find_missing(records, where, Space.VECTORS, mirror, changed, per_block), versions[-1])
         _read_vectors(records, mirror, where, old, slots)
-        if trainings != state.trainings:
+        if before.trainings != state.trainings:
             mirror.codes = None
         _read_codes(records, mirror, where, old, slots)
     except BaseException:
         mirror.roll_back()
         raise
     mirror.publish(mirror.present())
+
+
+def _follow_live(records: Records, mirror: ColumnMirror, where: Place, changed: Numbers, before: int) -> None:
+    """Read blocks of live bits, of which `before` were set in the version before."""
+    live = mirror.live
+    lost = _count(live.arena[live.table[changed]])
+    live.replace_all(changed)
+    _read_live(records, mirror, where, changed)
+    came = live.arena[live.table[changed]]
+    beyond = len(changed) > 0 and _has_beyond(came[-1], int(changed[-1]), mirror.slots)
+    if before - lost + _count(came) != mirror.state.live or beyond:
+        raise _wrong_live(where, mirror.slots)
 
 
 def write_blocks(writes: PendingWrites, table: int, mirror: ColumnMirror, version: int) -> None:
@@ -321,8 +334,7 @@ def _read_vectors(records: Records, mirror: ColumnMirror, where: Place, first: i
         return
     array, per_block = mirror.vectors.array, vectors_per_block(mirror.column)
     numbers = np.arange(first // per_block, -(-stop // per_block))
-    missing = find_missing(records, where, Space.VECTORS, mirror, numbers, per_block)
-    for number in np.setdiff1d(numbers, missing).tolist():
+    for number in find_stored(records, where, Space.VECTORS, mirror, numbers, per_block).tolist():
         start = number * per_block
         low, high = max(first, start), min(stop, start + per_block)
         array[low:high] = _vector_block(records, where, number)[low - start : high - start]
@@ -342,26 +354,34 @@ def _read_codes(records: Records, mirror: ColumnMirror, where: Place, first: int
     codes, weights = mirror.codes.codes, mirror.codes.weights
     record, per_block = _code_record(mirror.column), codes_per_block(mirror.column)
     numbers = np.arange(first // per_block, -(-stop // per_block))
-    stored = np.setdiff1d(numbers, find_missing(records, where, Space.CODES, mirror, numbers, per_block))
-    for run in np.split(stored, np.flatnonzero(np.diff(stored) > 1) + 1):
-        for part, payload in read_payloads(records, where, Space.CODES, run.tolist(), per_block * record.itemsize):
-            start = part[0] * per_block
+    stored = find_stored(records, where, Space.CODES, mirror, numbers, per_block)
+    for run in _runs(stored):
+        for part, payload in read_payloads(records, where, Space.CODES, run, per_block * record.itemsize):
+            start = int(part[0]) * per_block
             low, high = max(first, start), min(stop, start + len(part) * per_block)
             block = np.frombuffer(payload, record)[low - start : high - start]
             weights[low:high] = block["weight"]
             codes[low:high, : options.dim] = block["codes"]
             codes[low:high, options.dim :] = ZERO_CODE
+            mirror.codes.sign(slice(low, high))
+
+
+def _runs(numbers: Numbers) -> list[Numbers]:
+    """Ascending numbers, split where one is missing."""
+    if len(numbers) == 0 or numbers[-1] - numbers[0] == len(numbers) - 1:
+        return [numbers]
+    return np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
 
 
 def _read_quantizer(records: Records, where: Place) -> Quantizer | None:
     """The quantizer of a column with a graph; None where its walks compare vectors."""
     if where.column.options.quantization == "none":
         return None
-    payload = read_payload(records, where, Space.CODES, keys.QUANTIZER, 8 + 4 * where.column.options.dim)
-    step, mean = float(np.frombuffer(payload[:8], "<f8")[0]), np.frombuffer(payload[8:], "<f4").astype(np.float32)
-    if not (np.isfinite(step) and step > 0 and np.isfinite(mean).all()):
+    payload = read_payload(records, where, Space.CODES, keys.QUANTIZER, 9 + 4 * where.column.options.dim)
+    step, mean = float(np.frombuffer(payload[:8], "<f8")[0]), np.frombuffer(payload[8:-1], "<f4").astype(np.float32)
+    if not (np.isfinite(step) and step > 0 and np.isfinite(mean).all() and payload[-1] in (0, 1)):
         raise where.error(Space.CODES, keys.QUANTIZER, "holds numbers that are none")
-    return Quantizer(mean, step)
+    return Quantizer(mean, step, bool(payload[-1]))
 
 
 def _vector_block(records: Records, where: Place, number: int) -> Stored:
@@ -391,21 +411,23 @@ def _check_size(records: Records, where: Place, state: ColumnState, slots: int) 
             raise where.error(space, last, "is missing")
 
 
-def _read_blocks(
-    records: Records, mirror: ColumnMirror, where: Place, space: Space, numbers: Sequence[int]
-) -> Iterator[tuple[Sequence[int], NDArray[Any]]]:
-    """Blocks of upper layers or live bits, checked: some of the numbers at a time, with theirs (numbers, *shape)."""
-    arena = mirror.blocks[space].arena
-    for part, payload in read_payloads(records, where, space, numbers, arena[0].nbytes):
-        blocks = np.frombuffer(payload, arena.dtype.newbyteorder("<")).reshape(len(part), *arena.shape[1:])
-        if space is Space.UPPER:
-            _check_upper(blocks, mirror, where, part)
-        yield part, blocks
+def _read_live(records: Records, mirror: ColumnMirror, where: Place, numbers: Numbers) -> None:
+    live = mirror.live
+    for part, payload in read_payloads(records, where, Space.LIVE, numbers, LIVE_BYTES):
+        live.arena[live.table[part]] = np.frombuffer(payload, np.uint8).reshape(len(part), LIVE_BYTES)
 
 
-def _check_upper(blocks: NDArray[np.int32], mirror: ColumnMirror, where: Place, numbers: Sequence[int]) -> None:
+def _read_upper(records: Records, mirror: ColumnMirror, where: Place, numbers: Numbers) -> None:
+    upper = mirror.upper
+    for part, payload in read_payloads(records, where, Space.UPPER, numbers, upper.arena[0].nbytes):
+        blocks = np.frombuffer(payload, "<i4").reshape(len(part), *upper.arena.shape[1:])
+        _check_upper(blocks, mirror, where, part)
+        upper.arena[upper.table[part]] = blocks
+
+
+def _check_upper(blocks: NDArray[np.int32], mirror: ColumnMirror, where: Place, numbers: Numbers) -> None:
     check_links(blocks, mirror, where, Space.UPPER, numbers)
-    for number, block in zip(numbers, blocks, strict=True):
+    for number, block in zip(numbers.tolist(), blocks, strict=True):
         if not _descends(block, number * len(block), mirror.state.upper):
             raise where.error(Space.UPPER, number, "has an entry without a layer below")
 
@@ -428,6 +450,20 @@ def _check_waiting(mirror: ColumnMirror, where: Place) -> None:
 
 def _check_live(version: ColumnVersion, where: Place) -> None:
     """Live bits agree with the counters."""
-    bits = np.unpackbits(version.live.gather().reshape(-1), bitorder="little")
-    if int(bits.sum()) != version.state.live or bits[version.slots :].any():
-        raise where.error(Space.LIVE, version.slots // LIVE_SLOTS, "does not agree with the table's counters")
+    blocks = version.live.gather()
+    beyond = len(blocks) > 0 and _has_beyond(blocks[-1], len(blocks) - 1, version.slots)
+    if _count(blocks) != version.state.live or beyond:
+        raise _wrong_live(where, version.slots)
+
+
+def _count(bits: NDArray[np.uint8]) -> int:
+    return int.from_bytes(bits.tobytes(), "little").bit_count()
+
+
+def _has_beyond(block: NDArray[np.uint8], number: int, slots: int) -> bool:
+    """Whether a block of live bits has one of a slot that there is not."""
+    return int.from_bytes(block.tobytes(), "little").bit_length() > slots - number * LIVE_SLOTS
+
+
+def _wrong_live(where: Place, slots: int) -> CorruptionError:
+    return where.error(Space.LIVE, slots // LIVE_SLOTS, "does not agree with the table's counters")

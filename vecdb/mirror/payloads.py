@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vecdb.errors import CorruptionError
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, Schema
 from vecdb.storage.keys import Space
 from vecdb.storage.view import Records
+
+Numbers: TypeAlias = NDArray[np.int64]  # of blocks, ascending
 
 _BYTES_AT_ONCE: Final = 1 << 20  # of blocks that are decoded together
 
@@ -38,10 +43,15 @@ def read_payload(records: Records, where: Place, space: Space, number: int, size
 
 
 def read_payloads(
-    records: Records, where: Place, space: Space, numbers: Sequence[int], size: int
-) -> Iterator[tuple[Sequence[int], bytes]]:
+    records: Records, where: Place, space: Space, numbers: Numbers, size: int
+) -> Iterator[tuple[Numbers, bytes]]:
     """Payloads of blocks, of `size` bytes each: some of the numbers at a time, with their payloads joined."""
     at_once = max(1, _BYTES_AT_ONCE // size)
     for start in range(0, len(numbers), at_once):
         part = numbers[start : start + at_once]
-        yield part, b"".join([read_payload(records, where, space, number, size) for number in part])
+        yield part, b"".join([read_payload(records, where, space, number, size) for number in part.tolist()])
+
+
+def without(numbers: Numbers, others: Numbers) -> Numbers:
+    """The numbers that are not among others, as a rule none."""
+    return numbers if len(others) == 0 else np.setdiff1d(numbers, others)

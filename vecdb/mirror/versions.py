@@ -355,18 +355,18 @@ class Mirror:
     def _read_header(self, reader: ReadTransaction) -> bytes:
         return bytes(reader.get(Space.HEADER, keys.FORMAT) or b"")
 
-    def _changes(self, reader: ReadTransaction, upto: int) -> BlockChanges | None:
-        """The blocks that others changed since the newest version; None where that can't be known, since the log was
-        trimmed, or something else was copied over the open file."""
-        known = self.newest.state.version
-        if upto <= known or self._read_header(reader) != self._header:
+    def _changes(self, reader: ReadTransaction, versions: range) -> BlockChanges | None:
+        """The blocks that `versions` of others changed; None where that can't be known, since the log was trimmed, or
+        something else was copied over the open file."""
+        if not versions or self._read_header(reader) != self._header:
             return None
-        return read_block_changes(reader, known, upto)
+        return read_block_changes(reader, versions)
 
     def _follow(self, reader: ReadTransaction, state: State) -> None:
         """Another process committed: take over what it changed, or start anew where the log does not reach."""
         tables = read_tables(reader)
-        changes = self._changes(reader, state.version)
+        versions = range(self.newest.state.version + 1, state.version + 1)
+        changes = self._changes(reader, versions)
         if changes is None:
             self._ids.clear()
             self._header = self._read_header(reader)
@@ -383,7 +383,7 @@ class Mirror:
                     self._drop(place)
                     continue
                 try:
-                    follow(reader, table.schema, mirror, column_state, table.state.slots, changed, state.version)
+                    follow(reader, table.schema, mirror, column_state, table.state.slots, changed, versions)
                 except CorruptionError:
                     self._drop(place)  # who asks for it loads it anew, and meets the damage
                     continue
@@ -481,8 +481,9 @@ class Mirror:
         again sooner than a column, then the columns that were not asked for longest."""
         if size > self.memory:
             return False
-        if self._nbytes() + size > self.memory:
-            self.newest.kept.clear()
+        if self._nbytes() + size <= self.memory:
+            return True
+        self.newest.kept.clear()
         if self._nbytes() + size > self.memory:
             self._ids.clear()
         for place in sorted(self.columns, key=lambda place: self._used.get(place, -1)):

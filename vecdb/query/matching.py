@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from vecdb.mirror.column import ColumnVersion
 from vecdb.mirror.versions import View
 from vecdb.storage.catalog import Table
 from vecdb.storage.geometry import LIVE_BYTES
+
+Key: TypeAlias = tuple[Any, ...]
 
 _FEW_PARAMS: Final = 16
 _PLAIN: Final = frozenset((str, int, float, bool))
@@ -56,25 +59,39 @@ def read_where(view: View, table: Table, where: object, params: object) -> Filte
     if where is None:
         return None if params is None else read_filter(where, params)
     place = _place_of_text(table, where, params) if isinstance(where, str) else None
+    return keep_filter(view, table, place, lambda: read_filter(where, params))
+
+
+def keep_filter(view: View, table: Table, place: Key | None, make: Callable[[], Filter]) -> Filter | None:
+    """What is made, checked against the table's fields; None where every row matches. Kept with the version under
+    `place`, if it has one."""
     kept = view.kept
     if kept is not None and place is not None and (known := kept.get(place)) is not None:
         tree: Filter = known
     else:
-        tree = check_filter(read_filter(where, params), table.schema.field_types)
+        tree = check_filter(make(), table.schema.field_types)
         if place is not None:
-            view.keep(place, tree, len(place[1]))
+            view.keep(place, tree, sum(len(part) for part in place if isinstance(part, str)))
     return None if tree == TRUE else tree
 
 
-def _place_of_text(table: Table, where: str, params: object) -> tuple[Any, ...] | None:
-    """Where the tree of a text is kept: by its parameters and their types, for 1 equals True. None where it is not."""
+def key_of(arguments: Sequence[Any]) -> Key | None:
+    """What tells arguments of a filter from others: they and their types, for 1 equals True. None for many, or such
+    as have no hash."""
+    if len(arguments) > _FEW_PARAMS:
+        return None
+    types = tuple(map(type, arguments))
+    return (*arguments, types) if _PLAIN.issuperset(types) else None
+
+
+def _place_of_text(table: Table, where: str, params: object) -> Key | None:
+    """Where the tree of a text is kept; None where it is not."""
     if params is None:
         return table.schema.table, where
-    if type(params) not in (tuple, list) or len(params) > _FEW_PARAMS:  # type: ignore[arg-type]
+    if type(params) not in (tuple, list):
         return None
-    given: list[Any] = list(params)  # type: ignore[call-overload]
-    types = tuple(map(type, given))
-    return (table.schema.table, where, *given, types) if _PLAIN.issuperset(types) else None
+    key = key_of(params)  # type: ignore[arg-type]
+    return None if key is None else (table.schema.table, where, *key)
 
 
 def find_rows(view: View, table: Table, where: Filter) -> Matching:

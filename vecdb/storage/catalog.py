@@ -29,10 +29,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Field:
-    """A declared field; `type` is one of FIELD_TYPES."""
+    """A declared field; `type` is one of FIELD_TYPES. `required`: never null. `default`: of a new row that comes
+    without it."""
 
     name: str
     type: str
+    required: bool = False
+    default: Any = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Schema:
     columns: tuple[Column, ...]
     fields: tuple[Field, ...]
     indexes: tuple[int, ...] = ()  # of the fields that have one, ascending
+    json: tuple[str, ...] = ()  # metadata that is not declared, but is a column to SQL's `*`
 
     @cached_property
     def field_names(self) -> tuple[str, ...]:
@@ -121,8 +125,9 @@ def write_schema(writes: PendingWrites, schema: Schema) -> None:
     definition = {
         "name": schema.name,
         "columns": [[column.number, column.name, asdict(column.options)] for column in schema.columns],
-        "fields": [[item.name, item.type] for item in schema.fields],
+        "fields": [[item.name, item.type, item.required, item.default] for item in schema.fields],
         "indexes": list(schema.indexes),
+        "json": list(schema.json),
     }
     writes.put(Space.CATALOG, keys.definition(schema.table), pack(definition))
 
@@ -146,15 +151,17 @@ def decode_schema(number: int, payload: bytes) -> Schema:
     definition = unpack(payload, f"the definition of table {number}")
     try:
         columns = tuple(Column(place, name, Vector(**made)) for place, name, made in definition["columns"])
-        fields = tuple(Field(name, kind) for name, kind in definition["fields"])
-        schema = Schema(number, definition["name"], columns, fields, tuple(definition["indexes"]))
-        names = [schema.name, *(column.name for column in columns), *(field.name for field in fields)]
+        fields = tuple(Field(*item) for item in definition["fields"])
+        schema = Schema(
+            number, definition["name"], columns, fields, tuple(definition["indexes"]), tuple(definition["json"])
+        )
+        names = [schema.name, *(column.name for column in columns), *(field.name for field in fields), *schema.json]
         numbers = [column.number for column in columns]
         if (
             any(type(name) is not str for name in names)
             or any(type(place) is not int or not 0 < place < 2**16 for place in numbers)
             or len(set(numbers)) < len(numbers)
-            or any(field.type not in FIELD_TYPES for field in fields)
+            or any(field.type not in FIELD_TYPES or type(field.required) is not bool for field in fields)
             or list(schema.indexes) != sorted({*schema.indexes} & {*range(len(fields))})
         ):
             raise ValueError("a name, a number or a type is not one")

@@ -22,7 +22,7 @@ from vecdb.storage.keys import BLOCK_SPACES, Space
 from vecdb.storage.records import pack, unpack
 from vecdb.storage.view import PendingWrites, Records
 
-Numbers: TypeAlias = NDArray[np.uint32]
+Numbers: TypeAlias = NDArray[np.int64]
 # (table, column) → numbers of changed blocks by space.
 BlockChanges: TypeAlias = dict[tuple[int, int], dict[Space, Numbers]]
 
@@ -52,18 +52,16 @@ def write_changes(writes: PendingWrites, version: int) -> None:
         writes.delete(Space.CHANGES, key)
 
 
-def read_block_changes(records: Records, after: int, upto: int) -> BlockChanges | None:
-    """The blocks changed by the versions in (after, upto]; None where the log no longer reaches back to there."""
+def read_block_changes(records: Records, versions: range) -> BlockChanges | None:
+    """The blocks changed by the versions, of which `records` reads the last; None where the log no longer reaches back
+    to the first."""
     found: dict[tuple[int, int], dict[Space, list[Numbers]]] = {}
-    expected = after + 1
-    for key, payload in records.scan(Space.CHANGES, b"", keys.change(expected)):
-        if keys.version_of_change(key) != expected:
+    for version in versions:
+        payload = records.get(Space.CHANGES, keys.change(version))
+        if payload is None:
             return None
-        for table, column, space, numbers in _blocks_of(payload, expected):
+        for table, column, space, numbers in _blocks_of(payload, version):
             found.setdefault((table, column), {}).setdefault(space, []).append(numbers)
-        expected += 1
-    if expected != upto + 1:
-        return None
     return {
         place: {
             space: parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts)) for space, parts in spaces.items()
@@ -100,5 +98,7 @@ def _decode_ranges(ranges: bytes) -> Numbers:
     firsts, lengths = runs[::2], runs[1::2]
     if not runs or len(firsts) != len(lengths) or sum(lengths) > 2**32 or max(map(add, firsts, lengths)) > 2**32:
         raise ValueError("impossible ranges")
+    if len(runs) == 2:
+        return np.arange(runs[0], runs[0] + runs[1])
     numbers = chain.from_iterable(range(first, first + length) for first, length in zip(firsts, lengths, strict=True))
-    return np.fromiter(numbers, np.uint32, sum(lengths))
+    return np.fromiter(numbers, np.int64, sum(lengths))

@@ -17,6 +17,7 @@ CHECKSUM_BYTES: Final = 4
 _NAIVE_DATETIME: Final = 1
 _AWARE_DATETIME: Final = 2
 
+_PACKED_BYTES: Final = 4096  # that a packer has room for before it makes more
 _RESIDUE: Final = 0x2144DF1C  # the CRC-32 of anything that is followed by its own CRC-32
 _EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -44,7 +45,10 @@ def pack(value: Any) -> bytes:
 
 def packer() -> Callable[[Any], bytes]:
     """`pack` for many values, which makes its memory once. For one thread."""
-    pack_one: Callable[[Any], bytes] = msgpack.Packer(default=_encode_extension, strict_types=True).pack
+    # Where it made room for as much as it does by itself, the system would give that anew for every packer.
+    pack_one: Callable[[Any], bytes] = msgpack.Packer(
+        default=_encode_extension, strict_types=True, buf_size=_PACKED_BYTES
+    ).pack
     return pack_one
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vecdb.database import Database, connect
 from vecdb.errors import BackupError, DatabaseError, DatabaseNotFoundError, Error
+from vecdb.fields.schema import constrain_field, declare_fields, declare_table
 from vecdb.maintenance.backup import check_destination, draft_for, finish_draft
 from vecdb.maintenance.dump import FORMAT, FORMAT_VERSION, ROWS_FILE, SCHEMA_FILE
 from vecdb.maintenance.plain import from_plain
@@ -62,6 +63,7 @@ def _read_schema(folder: Path) -> list[dict[str, Any]]:
         raise BackupError(f"{file} has format {page.get('format_version')!r}; this vecdb reads {FORMAT_VERSION}")
     tables = page.get("tables")
     wanted = {"name": str, "folder": str, "rows": int, "columns": list, "fields": dict, "indexes": list}
+    wanted |= {"required": list, "defaults": dict, "json": list}
     for table in tables if isinstance(tables, list) else [None]:
         if not isinstance(table, dict) or any(type(table.get(name)) is not kind for name, kind in wanted.items()):
             raise BackupError(f"{file}: a table is not described by {', '.join(wanted)}")
@@ -81,8 +83,16 @@ def _load_table(
             options = {key: value for key, value in column.items() if key not in ("name", "file", "vectors")}
             columns[column["name"]] = Vector(**options)
             arrays[column["name"]] = _Array(folder / os.path.basename(column["file"]), column, options["dtype"])
-        fields = {name: python_type(kind) for name, kind in described["fields"].items()}
-        table = db.create_table(described["name"], vectors=columns, fields=fields, indexes=described["indexes"])
+        fields = [
+            constrain_field(
+                field,
+                required=field.name in described["required"],
+                default=from_plain(described["defaults"].get(field.name)),
+            )
+            for field in declare_fields({name: python_type(kind) for name, kind in described["fields"].items()})
+        ]
+        schema = declare_table(described["name"], columns, fields, described["indexes"], described["json"])
+        table = db._create(schema, exist_ok=False)
     except (KeyError, TypeError, DatabaseError) as error:
         if isinstance(error, BackupError):
             raise

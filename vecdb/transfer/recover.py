@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vecdb.database import Database, connect
 from vecdb.errors import BackupError, CorruptionError, DatabaseNotFoundError, Error
-from vecdb.fields.schema import join_fields
+from vecdb.fields.schema import declare_table, join_fields
 from vecdb.maintenance.backup import check_destination, draft_for, finish_draft
 from vecdb.maintenance.salvage import Salvage, salvage
 from vecdb.mirror.load import vector_dtype, vectors_per_block
@@ -25,7 +25,6 @@ from vecdb.storage.keys import Space
 from vecdb.storage.pages import PageFile
 from vecdb.storage.rows import Id, RowRecord, decode_row
 from vecdb.table import Table
-from vecdb.transfer.kinds import python_type
 
 _AT_ONCE: Final = 8192  # rows of a transaction
 _NAMED: Final = 1000  # lost rows that are named
@@ -121,12 +120,9 @@ def _save(db: Database, found: Salvage, rows: _Rows, done: int, report: Callable
 
 
 def _create(db: Database, schema: Schema, name: str) -> Table:
-    return db.create_table(
-        name,
-        vectors={column.name: column.options for column in schema.columns},
-        fields={item.name: python_type(item.type) for item in schema.fields},
-        indexes=[schema.fields[number].name for number in schema.indexes],
-    )
+    vectors = {column.name: column.options for column in schema.columns}
+    indexes = [schema.fields[number].name for number in schema.indexes]
+    return db._create(declare_table(name, vectors, schema.fields, indexes, schema.json), exist_ok=False)
 
 
 def _known_ids(records: DamagedRecords, table: int) -> list[Id]:

@@ -1,0 +1,147 @@
+"""Signs: what they say of a row's distance, that they follow its codes, and that searches find with them what they find
+without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vecdb
+from tests.index.test_quantizer import column
+from tests.oracles.brute_force import nearest, recall
+from tests.oracles.invariants import check_database
+from vecdb.index import signs
+from vecdb.index.quantizer import Quantizer
+from vecdb.options import Metric
+
+DIM, ROWS = 384, 3000
+
+
+def gaussian(rng: np.random.Generator, rows: int) -> np.ndarray:
+    return rng.normal(size=(rows, DIM))
+
+
+def clustered(rng: np.random.Generator, rows: int) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(40, DIM))[rng.integers(40, size=rows)] + 0.4 * gaussian(rng, rows)
+
+
+def sparse(rng: np.random.Generator, rows: int) -> np.ndarray:
+    return np.where(rng.random((rows, DIM)) < 0.05, rng.random((rows, DIM)), 0)
+
+
+def skewed(rng: np.random.Generator, rows: int) -> np.ndarray:
+    return rng.exponential(size=(rows, DIM))
+
+
+def steep(rng: np.random.Generator, rows: int) -> np.ndarray:
+    """A few dimensions have most of it."""
+    return gaussian(rng, rows) * 0.97 ** np.arange(DIM)
+
+
+def outlying(rng: np.random.Generator, rows: int) -> np.ndarray:
+    """Two dimensions have most of it, as in some models."""
+    return gaussian(rng, rows) * np.where(np.arange(DIM) < 2, 30, 1)
+
+
+def test_a_row_s_signs_and_numbers(rng: np.random.Generator) -> None:
+    vectors = gaussian(rng, 50).astype(np.float32)
+    quantizer = Quantizer.train(vectors, "l2")
+    codes, weights = np.empty((50, 384), np.uint8), np.empty(50, np.float32)
+    quantizer.encode(vectors, "l2", codes, weights)
+    filled = np.zeros((50, 6 + signs.NUMBERS), np.int64)
+    signs.fill_signs(codes, weights, DIM, filled)
+    steps = codes.astype(np.int64) - 128
+    bits = np.unpackbits(filled[:, :6].copy().view(np.uint8), axis=1, bitorder="little") > 0
+    np.testing.assert_array_equal(bits[steps != 0], steps[steps != 0] > 0)
+    assert abs(bits[steps == 0].mean() - 0.5) < 0.1
+    numbers = filled[:, 6:].copy().view(np.float32)  # little-endian: the lower half comes first
+    np.testing.assert_array_equal(numbers[:, 2], bits.sum(axis=1))
+    np.testing.assert_array_equal(numbers[:, 3], weights)
+    query = rng.normal(size=(1000, DIM)) * np.abs(steps).mean()
+    products = query @ steps.T
+    estimates = numbers[:, 1] * (query @ np.where(bits, 1, -1).T)
+    off = (products - estimates) / (numbers[:, 0] * np.linalg.norm(query, axis=1)[:, None])
+    assert abs(off.mean()) < 0.02
+    assert abs(off.std() - 1) < 0.05
+
+
+def test_only_wide_rows_have_signs(db: vecdb.Database, rng: np.random.Generator) -> None:
+    for dim, words in ((256, 0), (257, 7), (384, 8), (700, 13)):
+        table = db.create_table(f"{dim}", dim=dim)
+        table.insert(range(1500), rng.normal(size=(1500, dim)))
+        codes = column(db, f"{dim}").codes
+        assert codes is not None
+        assert codes.signs.shape[1] == words
+    plain = db.create_table("plain", dim=384, quantization="none")
+    plain.insert(range(1500), rng.normal(size=(1500, 384)))
+    assert plain.search(rng.normal(size=384)).plan.strategy == "graph"
+
+
+@pytest.mark.parametrize(
+    ("make", "metric", "used"),
+    [
+        (gaussian, "cosine", True),
+        (gaussian, "l2", True),
+        (gaussian, "ip", True),
+        (clustered, "cosine", True),
+        (skewed, "l2", True),
+        (steep, "cosine", True),
+        (sparse, "cosine", True),
+        (outlying, "cosine", False),
+    ],
+)
+def test_searches_find_what_they_find_without(
+    db: vecdb.Database,
+    rng: np.random.Generator,
+    make: Callable[[np.random.Generator, int], np.ndarray],
+    metric: Metric,
+    used: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors, queries = make(rng, ROWS).astype(np.float32), make(rng, 60).astype(np.float32)
+    found: dict[tuple[str, object], float] = {}
+    for name, words in (("with", signs.words_of), ("without", lambda width: 0)):
+        monkeypatch.setattr("vecdb.mirror.column.words_of", words)
+        table = db.create_table(name, dim=DIM, metric=metric, fields={"n": int}, indexes=["n"])
+        table.insert(None, vectors, {"n": list(range(ROWS))})
+        version = column(db, name)
+        assert version.codes is not None
+        assert (version.codes.signs.shape[1] > 0) == (used and name == "with")
+        for ef in (10, 64):
+            hits = table.search_batch(queries, ef=ef)
+            found[name, ef] = recall(
+                (hits.ids - 1).tolist(), [nearest(vectors, query, metric, 10) for query in queries]
+            )
+        among = table.search_batch(queries, where="n < 900")
+        found[name, "among"] = recall(
+            (among.ids - 1).tolist(), [nearest(vectors[:900], query, metric, 10) for query in queries]
+        )
+    assert table.search(queries[0], where="n < 900").plan.strategy == "codes"
+    for case in (10, 64, "among"):
+        # Of 600 neighbours: as far as two graphs of other seeds are apart.
+        assert found["with", case] >= found["without", case] - 0.03, (case, found)
+
+
+def test_they_follow_the_codes(path: Path, rng: np.random.Generator) -> None:
+    """Rows that come, go, are rolled back and make the quantizer be trained anew: `check_database` compares them."""
+    with vecdb.connect(path) as db:
+        table = db.create_table("t", dim=DIM, metric="l2")
+        table.insert(range(1500), gaussian(rng, 1500))
+        with pytest.raises(ZeroDivisionError), db.transaction():
+            table.insert(range(1500, 1600), gaussian(rng, 100))
+            raise ZeroDivisionError
+        table.insert(range(1600, 1700), gaussian(rng, 100))
+        check_database(db)
+        table.delete(range(100, 700))
+        trained = column(db).state.trainings
+        table.insert(range(2000, 3000), 20 * gaussian(rng, 1000))
+        assert column(db).state.trainings > trained
+        check_database(db)
+        table.insert(range(3000, 6000), gaussian(rng, 3000))  # in larger arrays
+        check_database(db)
+    with vecdb.connect(path) as db:
+        db.table("t").insert("late", gaussian(rng, 1)[0])
+        check_database(db)

@@ -1,0 +1,79 @@
+"""Signs: a bit for each dimension of a row, by which most rows are known to be too far without reading their codes.
+
+With x a row less the quantizer's mean, its bits say which numbers of x are positive. From them and the lengths of x,
+the inner product with a query q follows up to an error: q.x is about q.s * |x|² / |x|₁, where s has the signs of x, and
+off by |q| * sqrt(D |x|⁴ / |x|₁² - |x|²) / sqrt(D - 1) as a standard deviation over random directions. So says RaBitQ
+(J. Gao and C. Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error Bound for Approximate Nearest
+Neighbor Search", arXiv:2405.12497), which turns the space at random first; what comes out of models is spread over its
+dimensions well enough as a rule. Where a few dimensions have most of it the error is another, and signs are not used:
+`signs_tell` looks at some rows.
+
+Signs are made of codes and live in memory only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORD: Final = 64  # bits
+NUMBERS: Final = 2  # words of a row that come after its bits: |x|² / |x|₁ and the error; its weight and the bits set
+_FEWEST_CODES: Final = 320  # bytes of a row, from which on it takes less time to look at signs first
+_ZERO_CODE: Final = 128
+PROBED_ROWS: Final = 256  # whose products are looked at
+_MOST_SPREAD, _MOST_BIAS = 1.25, 0.5  # of their errors, in those that are expected
+
+
+def words_of(width: int) -> int:
+    """Words of a row's signs where it has `width` bytes of codes; 0 where signs would win nothing."""
+    return width // WORD + NUMBERS if width >= _FEWEST_CODES else 0
+
+
+def fill_signs(codes: NDArray[np.uint8], weights: NDArray[np.float32], dim: int, signs: NDArray[np.int64]) -> None:
+    """Fill signs (rows, words) of rows with codes (rows, width) and weights (rows,)."""
+    words = signs.shape[1] - NUMBERS
+    positive = codes > _thresholds(codes.shape[1], dim)
+    signs[:, :words] = np.packbits(positive, axis=1, bitorder="little").view("<i8")
+    steps = codes[:, :dim].astype(np.float32)
+    steps -= _ZERO_CODE
+    signs[:, words] = _pair(*_numbers(steps))
+    signs[:, words + 1] = _pair(weights, np.count_nonzero(positive, axis=1).astype(np.float32))
+
+
+def signs_tell(steps: NDArray[np.float32]) -> bool:
+    """Whether products of rows (some, dim), less the mean, are off from what signs say as is expected."""
+    if len(steps) < 2:
+        return False
+    ratio, error = _numbers(steps)
+    products = steps @ (steps - ratio[:, None] * np.where(steps > 0, 1, -1).astype(np.float32)).T
+    expected = np.linalg.norm(steps, axis=1)[:, None] * error
+    others = ~np.eye(len(steps), dtype=bool) & (expected > 0)
+    off = products[others] / expected[others]
+    return bool(len(off) and off.std() <= _MOST_SPREAD and abs(off.mean()) <= _MOST_BIAS)
+
+
+def _numbers(steps: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """By row, |x|² / |x|₁ and the error, for a query of length 1."""
+    dim = steps.shape[1]
+    squares = np.einsum("ij,ij->i", steps, steps)
+    ratio = squares / np.maximum(np.abs(steps).sum(axis=1), np.float32(np.finfo(np.float32).tiny))
+    return ratio, np.sqrt(np.maximum(dim * ratio * ratio - squares, 0) / max(dim - 1, 1))
+
+
+def _thresholds(width: int, dim: int) -> NDArray[np.uint8]:
+    """What codes are positive above: zeros, which may be most of a row, every second time. Padding never is."""
+    thresholds = np.full(width, 255, np.uint8)
+    thresholds[:dim] = _ZERO_CODE - np.arange(dim) % 2
+    return thresholds
+
+
+def _pair(high: NDArray[np.float32], low: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Two float32 numbers in a word, each as an int of the same order, which kernels turn back."""
+    return _ordered(high) << 32 | _ordered(low) & 0xFFFFFFFF
+
+
+def _ordered(numbers: NDArray[np.float32]) -> NDArray[np.int64]:
+    bits = numbers.astype(np.float32).view(np.int32)
+    return np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)
