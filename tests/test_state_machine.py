@@ -219,21 +219,69 @@ class CosineMachine(DatabaseMachine):
     dtype = "float16"
 
 
+class MaintainedMachine(DatabaseMachine):
+    """With backups, increments, restored ones, and packed files between the calls."""
+
+    @initialize()
+    def begin_chain(self) -> None:
+        self.chain: list[Path] = []
+
+    @precondition(lambda self: not self.saved)
+    @rule()
+    def back_up_and_restore(self) -> None:
+        backup, restored = self.folder / f"backup{len(self.chain)}", self.folder / "restored"
+        made = self.db.backup(backup, since=self.chain[-1] if self.chain else None)
+        assert made.version == self.db.version
+        self.chain.append(backup)
+        vecdb.restore(backup, restored)
+        with vecdb.connect(restored) as db:
+            assert db.version == self.db.version
+            assert [
+                (row.id, row.fields, {name: vector.tobytes() for name, vector in (row.vectors or {}).items()})
+                for row in db.table("t").scan(vectors=True)
+            ] == [
+                (row.id, row.fields, {name: vector.tobytes() for name, vector in (row.vectors or {}).items()})
+                for row in self.table.scan(vectors=True)
+            ]
+        for file in self.folder.glob("restored*"):
+            file.unlink()
+
+    @precondition(lambda self: not self.saved)
+    @rule()
+    def pack(self) -> None:
+        self.db.compact()
+        if self.chain:  # increments do not follow across it
+            with pytest.raises(vecdb.BackupError):
+                self.db.backup(self.folder / "never", since=self.chain[-1])
+        for file in self.chain:
+            file.unlink()
+        self.chain.clear()
+
+
+def run_machine(machine: type[DatabaseMachine], examples: int, steps: int) -> None:
+    """Graphs from the first rows on, so that short runs reach them too. A beam wider than the table must find all of
+    it, since every row of a graph can be reached from every other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vecdb.mirror.column.GRAPH_FROM", 40)
+        patch.setattr("vecdb.query.search.choose_route", always_a_graph)
+        if machine is CosineMachine:  # signs, that as a rule only wide rows have
+            patch.setattr("vecdb.index.signs._FEWEST_CODES", 0)
+            patch.setattr("vecdb.index.quantizer.signs_tell", lambda steps: True)
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+            ),
+        )
+
+
 @pytest.mark.parametrize("machine", [DatabaseMachine, CosineMachine])
-def test_random_calls(machine: type[DatabaseMachine], monkeypatch: pytest.MonkeyPatch) -> None:
-    # Graphs from the first rows on, so that short runs reach them too. A beam wider than the table must find all of
-    # it, since every row of a graph can be reached from every other.
-    monkeypatch.setattr("vecdb.mirror.column.GRAPH_FROM", 40)
-    monkeypatch.setattr("vecdb.query.search.choose_route", always_a_graph)
-    if machine is CosineMachine:  # signs, that as a rule only wide rows have
-        monkeypatch.setattr("vecdb.index.signs._FEWEST_CODES", 0)
-        monkeypatch.setattr("vecdb.index.quantizer.signs_tell", lambda steps: True)
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=100,
-            stateful_step_count=50,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        ),
-    )
+def test_random_calls(machine: type[DatabaseMachine]) -> None:
+    run_machine(machine, 100, 50)
+
+
+def test_random_calls_between_backups() -> None:
+    run_machine(MaintainedMachine, 5, 30)

@@ -1,4 +1,4 @@
-"""What vecdb does, shown on real text: the docstrings of this Python's standard library.
+"""What vecdb does, shown on real text: sets up an environment, and has `vecdb demo` there give its tour.
 
     python tools/demo.py                        five questions
     python tools/demo.py "how do I sort a list" "open a zip file"
@@ -19,14 +19,6 @@ if not __package__:
 
 from tools.environment import ROOT, Environment
 
-QUESTIONS = (
-    "how do I copy a directory tree",
-    "compress data with gzip",
-    "parse command line options",
-    "run a program and capture its output",
-    "compare two sequences and show the differences",
-)
-
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="vecdb on the docstrings of this Python's standard library.")
@@ -36,19 +28,12 @@ def main(arguments: list[str]) -> int:
         "--environment", type=Path, default=ROOT / ".venv-demo", help="folder of the virtual environment"
     )
     options = parser.parse_args(arguments)
-    if options.keep is not None and options.keep.exists():
-        parser.error(f"{options.keep} is there already")
     environment = Environment(options.environment)
     environment.install([str(ROOT)], _packaged_files())
     sys.stdout.flush()
-    if not environment.is_running():
-        python = environment.program("python")
-        os.execv(python, [python, str(Path(__file__).resolve()), *arguments])
-    sys.path.remove(str(ROOT))  # what is shown is the installed vecdb, not these sources
-    from tools.demo_tour import give_tour
-
-    give_tour(options.questions or QUESTIONS, options.keep)
-    return 0
+    keep = [] if options.keep is None else ["--keep", str(options.keep)]
+    program = environment.program("vecdb")
+    os.execv(program, [program, "demo", *keep, "--", *options.questions])
 
 
 def _packaged_files() -> list[Path]:

@@ -23,10 +23,6 @@ class Environment:
     def program(self, name: str) -> str:
         return str(self.folder / "bin" / name)
 
-    def is_running(self) -> bool:
-        """Whether this very process runs in it."""
-        return Path(sys.prefix).resolve() == self.folder
-
     def install(self, arguments: Sequence[str], inputs: Iterable[Path]) -> None:
         """Have `pip install` run in it with these arguments, unless it was and none of the input files changed."""
         # Programs in an environment hold its place, and compiled packages belong to one version of Python.

@@ -44,6 +44,7 @@ from vecdb.storage.environment import REGISTRY
 from vecdb.storage.header import read_header
 from vecdb.table import Table
 from vecdb.transaction import Transaction, TransactionStack
+from vecdb.write.heal import Healer
 
 _MOST_VACUUMS: Final = 10  # before a compaction, while others go on deleting
 
@@ -128,6 +129,7 @@ class Database:
             with self._environment.read() as reader:
                 read_header(reader, self.path)
             self._mirror = Mirror.of(self._environment, _half_of_memory() if memory is None else memory)
+            self._healer = Healer(self._mirror, self._timeout, sync=self._sync)
         except BaseException:
             self._closed = True
             REGISTRY.release(self._environment)
@@ -264,7 +266,7 @@ class Database:
                 file_bytes,
                 free_bytes,
                 free_bytes + spare_bytes(view.records, view.tables.values()),
-                {table.schema.name: table_stats(table) for table in view.tables.values()},
+                {table.schema.name: table_stats(table, view) for table in view.tables.values()},
                 tuple(ReaderStats(*held) for held in self._environment.held()),
                 self._environment.others_behind(),
             )
@@ -342,6 +344,7 @@ class Database:
                 return
             self._closed = True
         try:
+            self._healer.stop()
             for snapshot in list(self._snapshots):
                 snapshot.close()
             self._transactions.roll_back_all()
@@ -387,6 +390,8 @@ class Database:
         self._check_open()
         writer = self._transactions.writer
         if writer is None:
+            if self._mirror.damaged and not self.readonly:
+                self._healer.look()
             return self._mirror.view()
         writer.check_whole()
         return writer

@@ -108,7 +108,7 @@ class Table(TableView):
 
     def vacuum(self, *, progress: Progress = None) -> int:
         """Repair the graphs where rows were deleted, so that they are as good as new ones; returns how many deleted
-        rows they were rid of.
+        rows they were rid of. A graph that is damaged in the file is made anew from the vectors.
 
         Writes do the same in small steps. This is done in many short transactions, between which others can write; cut
         off, it is taken up by the next call. In a transaction it is part of that.

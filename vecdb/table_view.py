@@ -265,7 +265,7 @@ class TableView:
         60,000 rows.
         """
         with self._source._view() as view:
-            return table_stats(self._resolve(view), view if reachability else None)
+            return table_stats(self._resolve(view), view, reachability=reachability)
 
     def __repr__(self) -> str:
         return f"<vecdb.{type(self).__name__} {self.name!r} of {self._source.path!r}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -183,6 +184,44 @@ def test_care(file: Path, tmp_path: Path) -> None:
     recovered = answer("recover", file, tmp_path / "recovered.vecdb")
     assert recovered["tables"]["notes"]["rows"] == 1489
     assert "n500" in run("recover", file, tmp_path / "again.vecdb").output
+
+
+def test_bench_of_a_table(file: Path) -> None:
+    before = file.read_bytes()
+    found = answer("bench", file, "notes", "--queries", 40, "-k", 5, "--no-peer")
+    assert (found["dim"], found["metric"]) == (16, "cosine")
+    assert found["recall"] > 0.9
+    assert [point["ef"] for point in found["curves"]["vecdb"]] == [10, 20, 40, 80, 160, 320]
+    assert found["curves"]["vecdb"][-1]["recall"] >= 0.99
+    assert "hnswlib" not in found["curves"]
+    assert file.read_bytes() == before
+    assert "recall@3" in run("bench", file, "photos", "--column", "a", "--queries", 5, "-k", 3).output
+    for words, status in ((["notes", "--column", "none"], 1), (["photos"], 1), ([], 1), (["notes", "-k", 0], 2)):
+        assert run("bench", file, *words).exit_code == status
+
+
+def test_bench_of_made_up_vectors() -> None:
+    """With hnswlib beside it where it is installed."""
+    found = answer("bench", "--rows", 1500, "--dim", 8, "--queries", 30)
+    assert found["rows"] == 1500
+    assert found["load_seconds"] > 0
+    assert found["curves"]["vecdb"][-1]["recall"] >= 0.99
+    installed = importlib.util.find_spec("hnswlib") is not None
+    assert set(found["curves"]) == ({"vecdb", "hnswlib"} if installed else {"vecdb"})
+
+
+def test_demo(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.vecdb"
+    result = run(
+        "demo", "--rows", 300, "--keep", kept, "--json", "--no-progress", "parse abstract syntax trees", "qqqqq"
+    )
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["rows"] == answer("count", kept, "docstrings")["count"] >= 300
+    assert figures["answers"]["parse abstract syntax trees"][0].startswith("ast")
+    assert figures["answers"]["qqqqq"] == []
+    assert "The hits are those of before" in result.stderr
+    assert run("demo", "--keep", kept).exit_code == 2
 
 
 def test_errors_are_a_line(tmp_path: Path) -> None:

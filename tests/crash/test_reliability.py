@@ -43,6 +43,12 @@ def test_a_power_cut_at_any_moment_loses_nothing() -> None:
 
 
 @needs_strace
+def test_a_power_cut_with_durability_normal_leaves_a_whole_version() -> None:
+    """The last commits may be missing."""
+    check(images.crash(300, durability="normal"), 300)
+
+
+@needs_strace
 @pytest.mark.parametrize("bug", ["two transactions", "early word"])
 def test_planted_bugs_are_caught(bug: str) -> None:
     assert kills.sweep(kills.kills(40), bug).failures > 0
@@ -60,6 +66,14 @@ def test_no_mutated_file_hurts_a_check() -> None:
     found = mutants(1000, "check")
     check(found, 1000)
     assert found.landed > 700
+
+
+def test_no_mutated_file_hurts_who_opens_it() -> None:
+    """Reads, searches and writes end well, or in an error of vecdb's."""
+    found = mutants(300, "open")
+    check(found, 300)
+    assert found.landed > 150
+    assert set(found.others) <= {"CorruptionError", "NotAVecdbError", "FormatVersionError"}
 
 
 def test_no_mutated_file_hurts_a_recovery() -> None:

@@ -14,6 +14,7 @@ from tests.oracles.invariants import check_file
 from vecdb.maintenance.check import Level
 from vecdb.maintenance.examine import examine
 from vecdb.maintenance.report import Findings, Problem
+from vecdb.storage.keys import Space
 
 LEVELS: tuple[Level, ...] = ("quick", "full")
 
@@ -138,3 +139,17 @@ def test_pages_of_noise_are_survived(copy: Path) -> None:
         assert "process" not in {problem.kind for problem in report.problems}, str(report)
         found += not report.ok
     assert found >= 6
+
+
+def test_a_record_under_a_key_of_nonsense_is_told(copy: Path) -> None:
+    """A page of another tree in the place of the header's: found by a long run of mutants."""
+    with Vandal(copy) as vandal:
+        for space in Space:
+            vandal.put(space, b"\x80" * 19, b"x")
+    found = problems(copy)
+    assert {"header", "structure"} & {problem.kind for problem in found}
+    assert "process" not in {problem.kind for problem in found}
+    with Vandal(copy) as vandal, vandal.environment.begin(write=True) as transaction:
+        for space in Space:
+            transaction.put(b"\x80" * 19, b"no checksum", db=vandal.spaces[space])
+    assert "process" not in {problem.kind for problem in problems(copy)}

@@ -57,6 +57,7 @@ def _check_table(view: View, table: Table) -> None:
     _check_columns(view, table, rows)
     for place, column in enumerate(schema.columns):
         version = view.column(table, column)
+        assert version.damage is None, version.damage
         live = {slot for slot, row in rows.items() if row.vectors >> place & 1}
         assert set(version.live_slots.tolist()) == live
         assert version.state.live == len(live)

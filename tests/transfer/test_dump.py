@@ -136,6 +136,8 @@ def change_schema(out: Path, old: str, new: str) -> None:
         (lambda out: change_schema(out, '"dim": 2', '"dim": 3'), "was expected"),
         (lambda out: change_schema(out, '"int"', '"integer"'), "no type of field"),
         (lambda out: change_schema(out, "001-t", "../001-t"), "no name of a folder"),
+        (lambda out: change_schema(out, '"next_id": 5', '"next_id": -5'), "next_id is -5"),
+        (lambda out: change_schema(out, '"next_id": 5', '"next": 5'), "not described by"),
         (lambda out: change_schema(out, "vecdb dump", "other"), "not of a dump"),
         (lambda out: change_schema(out, '"format_version": 1', '"format_version": 2'), "has format 2"),
         (lambda out: np.save(out / "001-t" / "01-vector.npy", np.full((5, 2), np.nan, np.float32)), "lines 1 to 5"),
@@ -164,3 +166,15 @@ def test_nothing_is_overwritten(out: Path, tmp_path: Path) -> None:
         vecdb.load(tmp_path / "none", tmp_path / "b")
     shutil.rmtree(out)
     vecdb.dump(tmp_path / "a", out)
+
+
+def test_ids_of_deleted_rows_are_not_given_again(tmp_path: Path) -> None:
+    with vecdb.connect(tmp_path / "a") as db:
+        table = db.create_table("t", dim=2)
+        assert table.insert(None, np.ones((5, 2))) == [1, 2, 3, 4, 5]
+        table.delete([3, 4, 5])
+    vecdb.dump(tmp_path / "a", tmp_path / "out")
+    vecdb.load(tmp_path / "out", tmp_path / "b")
+    with vecdb.connect(tmp_path / "b") as db:
+        assert db.table("t").insert(None, [1, 1]) == 6
+    assert vecdb.check(tmp_path / "b").ok

@@ -11,36 +11,38 @@ from pathlib import Path
 import numpy as np
 
 from tools.reliability import tracing
-from tools.reliability.judge import Count, judge, remove, run_in_child, tell
+from tools.reliability.judge import Count, judge, remove, run_in_children, scratch_folder, tell
 from tools.reliability.tracing import Acknowledged, Event, Sync, Write
 from tools.reliability.workload import references
+from vecdb.options import Durability
 
 _SECTOR = 512
-_FOLDER = Path("/dev/shm")
 
 
-def crash(count: int, *, graph: bool = True, syncs: bool = True, seed: int = 0) -> Count:
+def crash(
+    count: int, *, graph: bool = True, syncs: bool = True, durability: Durability = "full", seed: int = 0
+) -> Count:
     """Judge so many images. Without `syncs`, the positive control, writes are held back across syncs as well, as on a
-    disk that lies: commits must be found lost or broken."""
-    with tempfile.TemporaryDirectory(dir=_FOLDER if _FOLDER.is_dir() else None) as scratch:
+    disk that lies: commits must be found lost or broken. With the durability "normal", none is counted as lost."""
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as scratch:
         known = references(str(Path(scratch, "reference")), graph=graph)
-        recorded = tracing.record(Path(scratch, "recorded"), graph=graph)
+        recorded = tracing.record(Path(scratch, "recorded"), graph=graph, durability=durability)
         Path(scratch, "recording").write_bytes(pickle.dumps((known, recorded)))
-        arguments = [scratch, str(count), "syncs" if syncs else "lies", str(seed)]
-        return run_in_child("tools.reliability.images", arguments, count)
+        arguments = [scratch, "syncs" if syncs else "lies", durability, str(seed)]
+        return run_in_children("tools.reliability.images", arguments, count)
 
 
-def _main(first: str, scratch: str, count: str, mode: str, seed: str) -> None:
+def _main(first: str, stop: str, scratch: str, mode: str, durability: str, seed: str) -> None:
     known, (created, events) = pickle.loads(Path(scratch, "recording").read_bytes())  # of our own, a moment ago
     starts = _starts(created, events)
-    path = Path(scratch, "image")
-    for number in range(int(first), int(count)):
+    path = Path(scratch, f"image{first}-")
+    for number in range(int(first), int(stop)):
         rng = np.random.default_rng([int(seed), number])
         place = number if number < len(events) else int(rng.integers(len(events)))
         image, acknowledged = _image(starts, events, place, rng, whole=number < len(events), syncs=mode == "syncs")
         path.write_bytes(image)
         one = Count(landed=1)
-        judge(path, acknowledged, known, one)
+        judge(path, acknowledged if durability == "full" else 0, known, one)
         remove(path)
         tell(number, one)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import vecdb
-from tools.reliability.judge import Count, remove, run_in_child, tell
+from tools.reliability.judge import Count, remove, run_in_children, scratch_folder, tell
 from tools.reliability.workload import DIM, run
 from vecdb.maintenance.examine import examine
 from vecdb.maintenance.report import Findings
@@ -19,16 +19,13 @@ from vecdb.maintenance.report import Findings
 _PAGE = 4096
 
 
-USES = ("check", "recover", "open")  # what is done with a mutant
-
-
 def mutants(count: int, use: str, *, graph: bool = True, seed: int = 0) -> Count:
     """Judge so many. `landed` counts those in which something was found, `signals` the processes that died of one."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=scratch_folder()) as scratch:
         original = Path(scratch, "original")
         run(str(original), lambda db: None, graph=graph)
-        arguments = [str(original), str(count), str(seed), use]
-        return run_in_child("tools.reliability.mutants", arguments, count)
+        arguments = [str(original), str(seed), use]
+        return run_in_children("tools.reliability.mutants", arguments, count)
 
 
 def mutate(content: bytes, rng: np.random.Generator) -> bytes:
@@ -62,11 +59,11 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
-def _main(first: str, original: str, count: str, seed: str, use: str) -> None:
+def _main(first: str, stop: str, original: str, seed: str, use: str) -> None:
     content = Path(original).read_bytes()
-    path = Path(original).with_name("mutant")
+    path = Path(original).with_name(f"mutant{first}-")
     work = {"check": _check, "recover": _recover, "open": _open}[use]
-    for number in range(int(first), int(count)):
+    for number in range(int(first), int(stop)):
         path.write_bytes(mutate(content, np.random.default_rng([int(seed), number])))
         found = work(path)
         remove(path)
@@ -82,7 +79,7 @@ def _check(path: Path) -> set[str]:
 
 def _recover(path: Path) -> set[str]:
     try:
-        recovery = vecdb.recover(path, path.with_name("mutant-recovered"))
+        recovery = vecdb.recover(path, path.with_name(path.name + "-recovered"))
     except vecdb.BackupError:
         return {"nothing to save"}
     return {"saved"} if sum(table.rows for table in recovery.tables.values()) else {"nothing saved"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import json
 import os
 import re
 import shutil
@@ -27,20 +30,90 @@ def missing() -> str | None:
     return None if probe.returncode == 0 else "strace is not allowed to trace here"
 
 
-def run(path: Path, fault: str, *, bug: str = "none") -> tuple[int, list[str]]:
-    """Run the workload on a new file with a fault such as "writev:signal=SIGKILL:when=3"; its status and what it
-    printed. `bug` is one to be planted."""
-    command = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={CALLS}", "-e", f"inject={fault}"]
-    return _run([*command, *_workload(path, graph=False, bug=bug)])
+class Forge:
+    """A process that has everything imported, and forks one for each run of the workload: half a second sooner than to
+    start it."""
+
+    def __init__(self) -> None:
+        self._process = _start([sys.executable, "-m", "tools.reliability.tracing"], stdin=subprocess.PIPE)
+
+    def __enter__(self) -> Forge:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+    def run(self, path: Path, fault: str, *, bug: str = "none") -> tuple[int, list[str]]:
+        """Run the workload on a new file with a fault such as "writev:signal=SIGKILL:when=3"; its status and what it
+        printed. `bug` is one to be planted."""
+        return self._ask(path, bug, ["-o", os.devnull, "-e", f"inject={fault}"])
+
+    def count_calls(self, path: Path) -> Counter[str]:
+        """How many calls that write the workload makes, by name: strace counts each for itself."""
+        log = path.with_suffix(".trace")
+        self._ask(path, "none", ["-o", str(log)])
+        calls = Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE))
+        log.unlink()
+        return calls
+
+    def _ask(self, path: Path, bug: str, options: list[str]) -> tuple[int, list[str]]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps([str(path), bug, options]) + "\n")
+        self._process.stdin.flush()
+        status, words = json.loads(self._process.stdout.readline())
+        return status, words
 
 
-def count_calls(path: Path) -> Counter[str]:
-    """How many such calls the workload makes, by name: strace counts each for itself."""
-    log = path.with_suffix(".trace")
-    _run(["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={CALLS}", *_workload(path, graph=False)])
-    calls = Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE))
-    log.unlink()
-    return calls
+def _serve() -> None:
+    """What the process of a `Forge` does."""
+    from tools.reliability import workload  # noqa: F401  # for those that are forked
+
+    for line in sys.stdin:
+        path, bug, options = json.loads(line)
+        print(json.dumps(_run_forked(path, bug, options)), flush=True)
+
+
+def _run_forked(path: str, bug: str, options: list[str]) -> tuple[int, list[str]]:
+    go_reader, go = os.pipe()
+    output, said = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(output)
+        _be_the_workload(path, bug, go_reader, said)
+    os.close(go_reader)
+    os.close(said)
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-p", str(child), "-e", f"trace={CALLS}", *options], stderr=subprocess.PIPE
+    )
+    assert tracer.stderr is not None
+    attached = b"attached" in tracer.stderr.readline()
+    with contextlib.suppress(BrokenPipeError):
+        os.write(go, b"+" if attached else b"-")
+    os.close(go)
+    with os.fdopen(output) as text:
+        words = text.read().split()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    tracer.stderr.close()
+    tracer.wait()
+    assert attached, "strace could not attach"
+    return status, words
+
+
+def _be_the_workload(path: str, bug: str, go: int, said: int) -> None:
+    from tools.reliability import workload
+
+    status = 1
+    try:
+        ctypes.CDLL(None).prctl(0x59616D61, -1, 0, 0, 0)  # PR_SET_PTRACER: where Yama lets only a parent trace
+        os.dup2(said, 1)
+        os.close(said)
+        if os.read(go, 1) == b"+":
+            status = workload.main(path, "plain", bug)
+    finally:
+        os._exit(status)
 
 
 @dataclass(frozen=True)
@@ -62,7 +135,7 @@ class Acknowledged:
 Event = Write | Sync | Acknowledged
 
 
-def record(path: Path, *, graph: bool) -> tuple[bytes, list[Event]]:
+def record(path: Path, *, graph: bool, durability: str) -> tuple[bytes, list[Event]]:
     """The file as it was created, and everything that the workload then did to it."""
     import vecdb
 
@@ -71,8 +144,10 @@ def record(path: Path, *, graph: bool) -> tuple[bytes, list[Event]]:
     log = path.with_suffix(".trace")
     traced = "trace=pwrite64,pwritev,writev,lseek,fdatasync,fsync,write,openat"
     command = ["strace", "-f", "-qq", "-xx", "-y", "-s", str(1 << 28), "-o", str(log), "-e", traced]
-    status, _ = _run([*command, *_workload(path, graph=graph)])
-    assert status == 0, "the workload failed"
+    workload = [str(path), "graph" if graph else "plain", "none", durability]
+    process = _start([*command, sys.executable, "-m", "tools.reliability.workload", *workload])
+    process.communicate()
+    assert process.returncode == 0, "the workload failed"
     events = list(_parse(log, path))
     log.unlink()
     return created, events
@@ -117,14 +192,13 @@ def _bytes(text: str) -> bytes:
     return bytes.fromhex(text.replace("\\x", ""))
 
 
-def _workload(path: Path, *, graph: bool, bug: str = "none") -> list[str]:
-    return [sys.executable, "-m", "tools.reliability.workload", str(path), "graph" if graph else "plain", bug]
-
-
-def _run(command: Sequence[str]) -> tuple[int, list[str]]:
+def _start(command: Sequence[str], stdin: int | None = None) -> subprocess.Popen[str]:
     root = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
-    result = subprocess.run(
-        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
+    return subprocess.Popen(
+        command, cwd=root, env=environment, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    return result.returncode, result.stdout.split()
+
+
+if __name__ == "__main__":
+    _serve()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 import vecdb
+from vecdb.options import Durability
 from vecdb.storage.environment import Environment
 from vecdb.storage.header import State
 from vecdb.storage.keys import Space
@@ -57,8 +58,8 @@ def commits(db: vecdb.Database, *, graph: bool) -> Iterator[Callable[[], object]
     yield lambda: db.drop_table("pages")
 
 
-def run(path: str, done: Callable[[vecdb.Database], None], *, graph: bool) -> None:
-    with vecdb.connect(path) as db:
+def run(path: str, done: Callable[[vecdb.Database], None], *, graph: bool, durability: Durability = "full") -> None:
+    with vecdb.connect(path, durability=durability) as db:
         for commit in commits(db, graph=graph):
             commit()
             done(db)
@@ -85,7 +86,8 @@ def plant(bug: str) -> None:
         Environment._write_once = write_twice  # type: ignore[method-assign]
 
 
-def _main(path: str, graph: str, bug: str) -> int:
+def main(path: str, graph: str, bug: str, durability: Durability = "full") -> int:
+    """The workload, which tells each version that was committed."""
     plant(bug)
     try:
         if bug == "early word":
@@ -94,7 +96,7 @@ def _main(path: str, graph: str, bug: str) -> int:
                     print(version, flush=True)
                     commit()
             return 0
-        run(path, lambda db: print(db.version, flush=True), graph=graph == "graph")
+        run(path, lambda db: print(db.version, flush=True), graph=graph == "graph", durability=durability)
     except vecdb.Error as error:
         print(type(error).__name__, flush=True)
         return 4
@@ -102,4 +104,4 @@ def _main(path: str, graph: str, bug: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))  # type: ignore[arg-type]

@@ -30,6 +30,8 @@ _COMMANDS: Final = {
     "vacuum": "vacuum",
     "compact": "compact",
     "stats": "stats",
+    "bench": "bench",
+    "demo": "demo",
 }
 _EPILOG: Final = """\b
 Back up, and restore what was backed up:

@@ -133,6 +133,7 @@ def _dump_table(records: Records, table: Table, out: Path, done: int, report: Ca
         "name": schema.name,
         "folder": folder,
         "rows": count,
+        "next_id": table.state.next_id,
         "columns": [column.describe() for column in columns],
         "fields": {field.name: field.type for field in schema.fields},
         "indexes": [schema.fields[number].name for number in schema.indexes],

@@ -57,7 +57,7 @@ def describe(tables: Mapping[int, Table], space: Space, key: bytes) -> tuple[str
     """The table of a record, and which one it is, for people."""
     name = space.value.decode()
     if space not in TABLE_SPACES:
-        return None, f"{name} {key.decode() if space is Space.HEADER else key.hex()}"
+        return None, f"{name} {key.decode(errors='replace') if space is Space.HEADER else key.hex()}"
     table = tables.get(int.from_bytes(key[:4], "big"))
     if table is None:
         return None, f"{name} {key.hex()}"

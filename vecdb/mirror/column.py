@@ -102,6 +102,7 @@ class ColumnVersion:
     links: BlocksView
     upper: BlocksView
     live: BlocksView
+    damage: str | None = None  # why it has no graph in memory, though the file has one
 
     @cached_property
     def live_slots(self) -> Slots:
@@ -280,10 +281,23 @@ class ColumnMirror:
                 self._encode(first, present, workers)
                 self._link(first, present, workers, progress)
             elif stop >= GRAPH_FROM and self.state.live:
-                live = np.zeros(stop, np.bool_)
-                live[self.present().live_slots] = True
-                self._train(workers)
-                self._link(0, live, workers, progress)
+                self._begin_graph(workers, progress)
+
+    def rebuild(self, journal: int, progress: Callable[[int], None]) -> None:
+        """Make the graph of a column that has none, since what the file has of it is damaged, out of its vectors. Its
+        journal begins at a position."""
+        self.state = replace(self.state, journal=journal)
+        live = np.zeros(self.slots, np.bool_)
+        live[self.present().live_slots] = True
+        self._gone.append(np.flatnonzero(~live))  # links of theirs may have been all that kept a block of use
+        with Workers(usable_cores()) as workers:
+            self._begin_graph(workers, progress)
+
+    def _begin_graph(self, workers: Workers, progress: Callable[[int], None]) -> None:
+        live = np.zeros(self.slots, np.bool_)
+        live[self.present().live_slots] = True
+        self._train(workers)
+        self._link(0, live, workers, progress)
 
     def remove(self, slots: Slots) -> None:
         """Make slots not live; their nodes still conduct searches, until they are repaired."""

@@ -48,7 +48,7 @@ def write_links(writes: PendingWrites, table: int, mirror: ColumnMirror, version
         first = position % _LAP
         stop = min(first + 1 + _FOLDED * entry.nbytes // _block(*blocks.arena.shape[1:]).itemsize, blocks.published)
         written = np.concatenate([np.arange(first, stop), new])
-        position = position + stop - first if stop < blocks.published else (position // _LAP + 1) * _LAP
+        position = position + stop - first if stop < blocks.published else next_lap(position)
         mirror.state = replace(mirror.state, journal=position)
         if version % _TRIM_EVERY == 0:
             _trim(writes, table, column, position - _LAP)
@@ -68,6 +68,11 @@ def write_links(writes: PendingWrites, table: int, mirror: ColumnMirror, version
     writes.put_all(Space.LINKS, payloads)
 
 
+def next_lap(position: int) -> int:
+    """Where a journal goes on whose entries so far are all deleted."""
+    return (position // _LAP + 1) * _LAP
+
+
 def _changed_records(blocks: Blocks, changed: int) -> NDArray[np.void] | None:
     """The records that changed, in so many blocks; None where it is less to write the blocks."""
     slots = blocks.changed_records()
@@ -82,7 +87,7 @@ def _changed_records(blocks: Blocks, changed: int) -> NDArray[np.void] | None:
 
 def _trim(writes: PendingWrites, table: int, column: int, position: int) -> None:
     """Delete the entries from before a position."""
-    prefix = keys.journal_prefix(table, column)
+    prefix = keys.column_prefix(table, column)
     stale = []
     for key, _ in writes.scan(Space.JOURNAL, prefix):
         if keys.position_of_entry(key) >= position:
@@ -175,7 +180,7 @@ def _read_journal(records: Records, mirror: ColumnMirror, where: Place, position
     table, column, record = where.table, where.column.number, _record(mirror.links.arena.shape[2])
     start = keys.journal(table, column, position)
     entries, versions, counts = [], [], []
-    for key, payload in records.scan(Space.JOURNAL, keys.journal_prefix(table, column), start):
+    for key, payload in records.scan(Space.JOURNAL, keys.column_prefix(table, column), start):
         if len(payload) % record.itemsize != LINKS_HEAD:
             raise where.error(Space.JOURNAL, keys.position_of_entry(key), "has the wrong length")
         versions.append(int.from_bytes(payload[:LINKS_HEAD], "little"))

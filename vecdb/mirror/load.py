@@ -82,9 +82,17 @@ def memory_of(column: Column, state: ColumnState, slots: int, *, vectors: bool) 
     return slots * (flat + graph) + 4 * state.upper * (RECORD_HEAD + options.m) + slots // 8
 
 
+def load_vectors_alone(
+    records: Records, schema: Schema, column: Column, state: ColumnState, slots: int
+) -> ColumnMirror:
+    """The column as if it had no graph, for one to be made."""
+    bare = ColumnState(live=state.live, trainings=state.trainings)
+    return load_column(records, schema, column, bare, slots, vectors=True)
+
+
 def stored_column(records: Records, schema: Schema, column: Column, state: ColumnState, slots: int) -> ColumnVersion:
-    """The column without a mirror: all but its live bits stays in the file."""
-    where = Place(schema, column)
+    """The column without a mirror: all but its live bits stays in the file, and its graph is not looked at."""
+    where, state = Place(schema, column), ColumnState(live=state.live)
     _check_size(records, where, state, slots)
     blocks = -(-slots // LIVE_SLOTS)
     arena = np.zeros((blocks, LIVE_BYTES), np.uint8)
@@ -92,7 +100,7 @@ def stored_column(records: Records, schema: Schema, column: Column, state: Colum
         arena[number] = np.frombuffer(read_payload(records, where, Space.LIVE, number, LIVE_BYTES), np.uint8)
     live = BlocksView(arena, np.arange(blocks, dtype=np.int32), blocks)
     none = BlocksView(arena, live.table, 0)
-    version = ColumnVersion(column, ColumnState(live=state.live), slots, None, None, none, none, live)
+    version = ColumnVersion(column, state, slots, None, None, none, none, live)
     _check_live(version, where)
     return version
 

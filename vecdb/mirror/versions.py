@@ -6,13 +6,13 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count, islice
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from vecdb.errors import InternalError, TableNotFoundError
+from vecdb.errors import CorruptionError, InternalError, TableNotFoundError
 from vecdb.index.exact import Rows
 from vecdb.mirror.column import ColumnMirror, ColumnVersion
 from vecdb.mirror.ids import Ids, SlotIds, Slots, read_ids
@@ -110,6 +110,11 @@ class View(ABC):
     def kept(self) -> Kept | None:
         """What was made of this version's records, for who may ask for it again; None while they change."""
 
+    @property
+    @abstractmethod
+    def damaged(self) -> Mapping[Place, str]:
+        """The columns whose graphs were found damaged in the newest version, and what was found."""
+
     def keep(self, key: Any, item: Any, nbytes: int) -> None:  # noqa: B027 - while records change, nothing is kept
         """Keep an item of about so many bytes for who may ask for it again."""
 
@@ -180,6 +185,10 @@ class CommittedView(View):
     @property
     def kept(self) -> Kept:
         return self.version.kept
+
+    @property
+    def damaged(self) -> Mapping[Place, str]:
+        return self._mirror.damaged
 
     def keep(self, key: Any, item: Any, nbytes: int) -> None:
         self._mirror.keep(self.version, key, item, nbytes)
@@ -283,6 +292,7 @@ class Mirror:
         self.environment = environment
         self.memory = memory
         self.columns: dict[Place, ColumnMirror] = {}
+        self.damaged: dict[Place, str] = {}  # columns of the newest version whose graphs can't be loaded, and why
         self._ids: dict[int, SlotIds] = {}  # of tables that have a column in memory
         # What versions in use, but no longer the newest, have in memory of columns that are not in `columns`.
         self._older: WeakKeyDictionary[ColumnVersion, int] = WeakKeyDictionary()
@@ -369,8 +379,14 @@ class Mirror:
             column_state = table.state.columns[place[1]]
             changed = changes.get(place, {})
             if changed or (column_state, table.state.slots) != (mirror.state, mirror.slots):
+                if column_state.upper < mirror.state.upper:  # another graph, made anew
+                    self._drop(place)
+                    continue
                 try:
                     follow(reader, table.schema, mirror, column_state, table.state.slots, changed, versions)
+                except CorruptionError:
+                    self._drop(place)  # who asks for it loads it anew, and meets the damage
+                    continue
                 except BaseException:
                     self._drop(place)
                     raise
@@ -415,8 +431,24 @@ class Mirror:
             used = used_slots(reader, table.schema, column, state, slots)
             for vectors in (True, False) if has_codes else (True,):
                 if self._make_room(memory_of(column, state, used, vectors=vectors)):
-                    return self._load(reader, version, table, column, vectors=vectors).version
+                    try:
+                        return self._load(reader, version, table, column, vectors=vectors).version
+                    except CorruptionError as error:
+                        return self._without_graph(reader, version, table, column, error)
             return stored_column(reader, table.schema, column, state, slots)
+
+    def _without_graph(
+        self, reader: ReadTransaction, version: Version, table: Table, column: Column, error: CorruptionError
+    ) -> ColumnVersion:
+        """A column whose graph is damaged, if that is all: it is scanned, exactly, until its graph is made anew."""
+        place, state = (table.schema.table, column.number), table.state.columns[column.number]
+        if not state.linked:
+            raise error
+        found = stored_column(reader, table.schema, column, state, table.state.slots)
+        version.columns[place] = found = replace(found, damage=str(error))
+        if version is self.newest or version is self._offered:
+            self.damaged[place] = str(error)
+        return found
 
     def writable(self, reader: ReadTransaction, version: Version, table: Table, column: Column) -> ColumnMirror:
         """The column for the holder of the writer's turn, who reads the newest version; in memory, however large."""
@@ -440,6 +472,8 @@ class Mirror:
         else:
             self._older[mirror.version] = mirror.nbytes
         version.columns[place] = mirror.version
+        if version is self.newest:
+            self.damaged.pop(place, None)
         return mirror
 
     def _make_room(self, size: int) -> bool:
@@ -491,6 +525,7 @@ class Mirror:
         with self._lock:
             for place, mirror in written.items():
                 if place in version.columns:
+                    self.damaged.pop(place, None)
                     mirror.publish(version.columns[place])
                     self.columns[place] = mirror
             self._take_over_columns(version)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from vecdb.errors import InternalError, TransactionError
+from vecdb.errors import CorruptionError, InternalError, TransactionError
 from vecdb.mirror.column import ColumnMirror, ColumnVersion
 from vecdb.mirror.ids import Ids, Slots, read_ids
-from vecdb.mirror.load import Stored, vector_dtype, write_blocks
+from vecdb.mirror.links import next_lap
+from vecdb.mirror.load import Stored, load_vectors_alone, vector_dtype, write_blocks
 from vecdb.mirror.versions import CommittedView, Mirror, Place, Version, View
-from vecdb.storage import header
+from vecdb.storage import header, keys
 from vecdb.storage.catalog import Column, Schema, Table, TableState, delete_table, write_counters, write_schema
 from vecdb.storage.changes import write_changes
 from vecdb.storage.header import State
+from vecdb.storage.keys import GRAPH_SPACES
 from vecdb.storage.view import PendingWrites
 
 
@@ -72,6 +74,10 @@ class Writer(View):
     def kept(self) -> None:
         return None
 
+    @property
+    def damaged(self) -> Mapping[Place, str]:
+        return self._mirror.damaged
+
     def column(self, table: Table, column: Column) -> ColumnVersion:
         place = (table.schema.table, column.number)
         if place in self._columns:
@@ -116,18 +122,41 @@ class Writer(View):
         """New counters of a table; those of its columns are kept by the columns."""
         self._tables[table] = Table(self._tables[table].schema, state)
 
-    def writable(self, table: Table, column: Column) -> ColumnMirror:
-        """The column, ready to be changed."""
+    def writable(
+        self, table: Table, column: Column, progress: Callable[[int], None] = lambda done: None
+    ) -> ColumnMirror:
+        """The column, ready to be changed. A graph that is damaged is made anew first, which `progress` tells of."""
         place = (table.schema.table, column.number)
         if place not in self._columns:
             if place[0] in self._base.tables:
                 before = self._base.tables[place[0]]
-                mirror = self._mirror.writable(self._base.reader, self._base.version, before, column)
+                try:
+                    mirror = self._mirror.writable(self._base.reader, self._base.version, before, column)
+                except CorruptionError:
+                    if not before.state.columns[column.number].linked:
+                        raise
+                    return self._rebuilt(before, column, progress)
             else:
                 mirror = ColumnMirror(column, table.state.columns[column.number], table.state.slots)
             mirror.mark()
             self._columns[place] = mirror
         return self._columns[place]
+
+    def _rebuilt(self, table: Table, column: Column, progress: Callable[[int], None]) -> ColumnMirror:
+        """The column with another graph, made out of its vectors; what the file has of the damaged one goes."""
+        number, state = table.schema.table, table.state.columns[column.number]
+        mirror = load_vectors_alone(self._base.reader, table.schema, column, state, table.state.slots)
+        mirror.mark()
+        mirror.rebuild(next_lap(state.journal), progress)
+        broken, self.broken = self.broken, True
+        for space in GRAPH_SPACES:
+            for key in [
+                bytes(key) for key, _ in self._base.reader.sealed(space, keys.column_prefix(number, column.number))
+            ]:
+                self._records.delete(space, key)
+        self._columns[number, column.number] = mirror
+        self.broken = broken
+        return mirror
 
     @contextmanager
     def changing(self) -> Iterator[None]:

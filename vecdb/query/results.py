@@ -58,6 +58,7 @@ class Plan:
     ef: int | None  # beam width of a graph search; how many were measured after a scan of codes
     seconds: float
     where: Filter | None  # the filter
+    damage: str | None = None  # why there was no graph to walk, though the column has one
 
     @property
     def indexes(self) -> tuple[str, ...]:
@@ -71,10 +72,11 @@ class Plan:
             among = f"{self.matching:,} of {among} that match {self.where} ({', '.join(self.means) or 'no reading'})"
         if self.estimate and not self.compared:
             return f"{how[self.strategy]} of {among}, about {self.estimate:,} to be compared"
-        return (
+        done = (
             f"{how[self.strategy]} of {among}: {self.compared:,} compared, {self.estimate:,} expected, "
             f"in {1000 * self.seconds:.2f} ms"
         )
+        return done if self.damage is None else f"{done}; the graph is damaged: {self.damage}"
 
 
 class Hits(Sequence[Hit]):

@@ -251,4 +251,5 @@ def _plan(source: _Source, route: Route, ask: Ask, compared: int, seconds: float
         ef=route.ef,
         seconds=seconds,
         where=ask.where,
+        damage=source.version.damage,
     )

@@ -20,12 +20,15 @@ _SLOT_BLOCKS: Final = (Space.VECTORS, Space.CODES, Space.LINKS)
 class ColumnStats:
     """A vector column. `waiting` are deleted rows that its graph still links: searches pass through them until they are
     repaired, which `vacuum` would do. `reachable`, of its rows, can be come to from the graph's entry point on the base
-    layer: all of them, unless the file is damaged; None where it was not asked for, or there is no graph in memory."""
+    layer: all of them, unless the file is damaged; None where it was not asked for, or there is no graph in memory.
+    `damage`: why searches scan the column though it has a graph, if one found that to be damaged; it is made anew
+    behind them, or by the next write, unless the file was opened with readonly=True."""
 
     rows: int
     graph: bool
     waiting: int
     reachable: int | None = None
+    damage: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,11 +100,12 @@ def spare_bytes(records: ReadTransaction, tables: Iterable[Table]) -> int:
     return spare
 
 
-def table_stats(table: Table, view: View | None = None) -> TableStats:
-    """The counters of a table, and with a view what its graphs can reach."""
+def table_stats(table: Table, view: View, *, reachability: bool = False) -> TableStats:
+    """The counters of a table, which of its graphs were found damaged, and with `reachability` what they can reach."""
     columns = {}
     for column in table.schema.columns:
         state = table.state.columns[column.number]
-        reachable = None if view is None or not state.linked else view.column(table, column).count_reachable()
-        columns[column.name] = ColumnStats(state.live, state.linked, state.waiting, reachable)
+        reachable = None if not (reachability and state.linked) else view.column(table, column).count_reachable()
+        damage = view.damaged.get((table.schema.table, column.number))
+        columns[column.name] = ColumnStats(state.live, state.linked, state.waiting, reachable, damage)
     return TableStats(table.state.rows, table.state.slots, columns)

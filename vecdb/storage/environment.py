@@ -34,6 +34,7 @@ from vecdb.storage.header import State, encode_state, read_header, read_state, s
 from vecdb.storage.keys import Space
 from vecdb.storage.reader import ReadTransaction, SharedReadTransaction
 from vecdb.storage.records import seal
+from vecdb.storage.trees import check_tree
 from vecdb.storage.view import Changes
 
 _FileKey = tuple[int, int]
@@ -41,6 +42,16 @@ Reader = TypeVar("Reader", bound=ReadTransaction)
 NO_SPACE: Final = frozenset(
     number for name in ("EFBIG", "ENOSPC", "EDQUOT") if (number := getattr(errno, name, None)) is not None
 )
+_MOST_LEAVES: Final = 1 << 14  # pages, of a tree that is looked at before it is scanned or written
+# The last is what a transaction says that has met one of the others.
+_DAMAGED: Final = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+    lmdb.BadValsizeError,
+    lmdb.BadTxnError,
+)
+_NEARLY: Final = 1 << 20  # bytes that are left where there is no space
 SHORT_WRITE: Final = errno.EIO  # LMDB reports a short write, as of a full disk, as a plain I/O error
 _MOST_SPACES: Final = 32
 _REAP_SECONDS: Final = 1.0  # between two looks, at commits, for readers that died
@@ -86,6 +97,7 @@ class Environment:
         self._lmdb, self._map_size = self._open()
         self._lock_identity = _identity(path + "-lock")
         self._spaces: dict[Space, lmdb._Database] = {}
+        self.sound: set[Space] = set()  # whose trees were looked at
         self._open_spaces()
         self.gate = None if readonly else WriterGate(path)
         if _identity(path) != self._identity:
@@ -145,6 +157,7 @@ class Environment:
             if not self.readonly:
                 self._reap()
             with self._lmdb.begin() as transaction:
+                check_tree(self.path, transaction.id(), None)
                 found = {bytes(name) for name, _ in transaction.cursor()}
             if Space.HEADER.value not in found:
                 raise NotAVecdbError(f"{self.path} is an LMDB file, but not a vecdb database; it was left as it is")
@@ -161,6 +174,15 @@ class Environment:
         except BaseException:
             self._lmdb.close()
             raise
+
+    def check_tree(
+        self, space: Space, commit: int, transaction: lmdb.Transaction[memoryview] | lmdb.Transaction[bytes]
+    ) -> None:
+        """Raise CorruptionError where a scan of a sub-database, as a commit has it, or a write to it could end the
+        process. Giant trees, of which to read every page would take longer than many a call, are not looked at."""
+        leaves = transaction.stat(self._spaces[space])["leaf_pages"]
+        if leaves > _MOST_LEAVES or check_tree(self.path, commit, space):
+            self.sound.add(space)  # what is written from now on is
 
     # Reading
 
@@ -365,6 +387,8 @@ class Environment:
             for space, records in changes.items():
                 if not records:
                     continue
+                if space not in self.sound:
+                    self.check_tree(space, transaction.id() - 1, transaction)
                 cursor = transaction.cursor(self._spaces[space])
                 puts = []
                 for key in sorted(records):
@@ -449,7 +473,7 @@ class Environment:
 
     def read_error(self, error: lmdb.Error) -> DatabaseError:
         """What an error of the engine means to somebody who reads."""
-        if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.BadValsizeError)):
+        if isinstance(error, _DAMAGED):
             return CorruptionError(f"{self.path} is damaged: {error}")
         return StorageIOError(f"{self.path} can't be read: {error}; close all handles and connect again")
 
@@ -464,10 +488,14 @@ class Environment:
         return StorageIOError(f"{self.path}: the disk reported an error: {error}; close all handles and connect again")
 
     def _disk_is_full(self) -> bool:
-        if not hasattr(os, "statvfs"):
+        """Or the process may not make the file any larger."""
+        if sys.platform == "win32":
             return False
-        disk = os.statvfs(self.path)
-        return disk.f_bavail * disk.f_frsize < 1 << 20
+        import resource
+
+        disk, (limit, _) = os.statvfs(self.path), resource.getrlimit(resource.RLIMIT_FSIZE)
+        limited = limit != resource.RLIM_INFINITY and os.path.getsize(self.path) + _NEARLY > limit
+        return limited or disk.f_bavail * disk.f_frsize < _NEARLY
 
     # Closing
 

@@ -36,6 +36,7 @@ class Space(Enum):
 
 
 BLOCK_SPACES: Final = (Space.VECTORS, Space.CODES, Space.LINKS, Space.UPPER, Space.LIVE)
+GRAPH_SPACES: Final = (Space.CODES, Space.LINKS, Space.JOURNAL, Space.UPPER)  # what follows from the vectors
 TABLE_SPACES: Final = (Space.CATALOG, Space.ROWS, Space.IDS, *BLOCK_SPACES, Space.JOURNAL, Space.TERMS, Space.COLUMNS)
 
 FORMAT: Final = b"format"
@@ -108,8 +109,8 @@ def parts_of_blocks(keys: Collection[bytes]) -> Iterator[tuple[int, ...]]:
     return _unpack_all(_BLOCK, keys)
 
 
-def journal_prefix(table: int, column: int) -> bytes:
-    """What the keys of all entries of a column's journal begin with."""
+def column_prefix(table: int, column: int) -> bytes:
+    """What the keys of a vector column begin with, in each of BLOCK_SPACES and the journal."""
     return _PREFIX.pack(table, column)
 
 

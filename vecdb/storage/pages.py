@@ -7,11 +7,15 @@ the length of its key, the key, and in leaves the data, or the number of the fir
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vecdb.errors import StorageIOError
 from vecdb.storage.keys import Space
@@ -22,7 +26,7 @@ _NODE: Final = struct.Struct("=HHHH")
 _TREE: Final = struct.Struct("=IHHQQQQQ")
 _META: Final = struct.Struct("=16xIIQQ48s48sQQ")
 _MAGIC: Final = 0xBEEFC0DE
-_NO_PAGE: Final = 2**64 - 1
+NO_PAGE: Final = 2**64 - 1
 _BRANCH, _LEAF, _OVERFLOW = 1, 2, 4
 _BIG = 1  # a node's flag: its data are in pages of their own
 _DEEPEST: Final = 32
@@ -64,7 +68,7 @@ class PageFile:
     def __init__(self, path: str) -> None:
         try:
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by `close`
-            self._size = os.fstat(self._file.fileno()).st_size
+            self.size = os.fstat(self._file.fileno()).st_size
         except OSError as error:
             raise StorageIOError(f"{path} can't be read: {error}") from error
         self.path = path
@@ -83,7 +87,14 @@ class PageFile:
     @property
     def pages(self) -> int:
         """How many there are, a last one that is cut off among them."""
-        return -(-self._size // self.page_size)
+        return -(-self.size // self.page_size)
+
+    def words(self) -> NDArray[np.uint16]:
+        """All whole pages, mapped: (pages, words)."""
+        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        whole = self.size // self.page_size
+        words = np.frombuffer(mapped, np.uint16, whole * self.page_size // 2)
+        return words.reshape(whole, self.page_size // 2)
 
     def _read(self, offset: int, size: int) -> bytes:
         """As many of the bytes as can be read."""
@@ -139,6 +150,11 @@ class PageFile:
                 found.append(Node(key, page[key_end : key_end + size], size, range(0)))
         return found
 
+    def is_whole_leaf(self, number: int) -> bool:
+        """Whether a page is a leaf, with all of its nodes."""
+        page = self._page(number, _LEAF)
+        return page is not None and len(self.nodes(number) or ()) == len(_offsets(page))
+
     def _page(self, number: int, kind: int) -> bytes | None:
         page = self._read(number * self.page_size, self.page_size) if 0 <= number < self.pages else b""
         if len(page) < self.page_size:
@@ -152,7 +168,7 @@ class PageFile:
         """The pages of a value that has its own. What they hold is for its checksum to say."""
         number = int.from_bytes(place, "little")
         count = (_HEAD.size + size + self.page_size - 1) // self.page_size
-        if not 1 < number < self.pages or number * self.page_size + _HEAD.size + size > self._size:
+        if not 1 < number < self.pages or number * self.page_size + _HEAD.size + size > self.size:
             return range(0)
         return range(number, number + count)
 
@@ -166,7 +182,7 @@ class PageFile:
     def walk(self, root: int, seen: set[int], lost: list[int]) -> Iterator[Node]:
         """The nodes of a tree in the order of keys, as far as its pages are whole. `seen` gathers the numbers of pages,
         `lost` those that are no page of a tree."""
-        stack = [(root, 0)] if root != _NO_PAGE else []
+        stack = [(root, 0)] if root != NO_PAGE else []
         while stack:
             number, depth = stack.pop()
             if number in seen or depth > _DEEPEST:

@@ -76,7 +76,10 @@ class ReadTransaction(Sealed):
 
     def _stored(self, space: Space, prefix: bytes, first: bytes) -> Iterator[tuple[bytes, memoryview]]:
         try:
-            cursor = self._lmdb().cursor(self._spaces[space])
+            transaction = self._lmdb()
+            if space not in self._environment.sound:
+                self._environment.check_tree(space, transaction.id(), transaction)
+            cursor = transaction.cursor(self._spaces[space])
             found = cursor.set_range(first) if first else cursor.first()
             while found:
                 key = bytes(cursor.key())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from vecdb.fields.schema import constrain_field, declare_fields, declare_table
 from vecdb.maintenance.backup import check_destination, draft_for, finish_draft
 from vecdb.maintenance.dump import FORMAT, FORMAT_VERSION, ROWS_FILE, SCHEMA_FILE
 from vecdb.maintenance.plain import from_plain
+from vecdb.mirror.writer import Writer
 from vecdb.options import Vector
 from vecdb.progress import Progress, reporting
 from vecdb.table import Table
@@ -62,13 +64,15 @@ def _read_schema(folder: Path) -> list[dict[str, Any]]:
     if page.get("format_version") != FORMAT_VERSION:
         raise BackupError(f"{file} has format {page.get('format_version')!r}; this vecdb reads {FORMAT_VERSION}")
     tables = page.get("tables")
-    wanted = {"name": str, "folder": str, "rows": int, "columns": list, "fields": dict, "indexes": list}
+    wanted = {"name": str, "folder": str, "rows": int, "next_id": int, "columns": list, "fields": dict, "indexes": list}
     wanted |= {"required": list, "defaults": dict, "json": list}
     for table in tables if isinstance(tables, list) else [None]:
         if not isinstance(table, dict) or any(type(table.get(name)) is not kind for name, kind in wanted.items()):
             raise BackupError(f"{file}: a table is not described by {', '.join(wanted)}")
         if os.path.basename(table["folder"]) != table["folder"]:
             raise BackupError(f"{file}: {table['folder']!r} is no name of a folder")
+        if not 1 <= table["next_id"] <= 2**63:
+            raise BackupError(f"{file}: next_id is {table['next_id']}, and must be 1 to 2^63")
     return list(tables or [])
 
 
@@ -92,7 +96,9 @@ def _load_table(
             for field in declare_fields({name: python_type(kind) for name, kind in described["fields"].items()})
         ]
         schema = declare_table(described["name"], columns, fields, described["indexes"], described["json"])
-        table = db._create(schema, exist_ok=False)
+        with db.transaction():
+            table = db._create(schema, exist_ok=False)
+            db._write(lambda writer: _begin_ids(writer, schema.name, described["next_id"]))
     except (KeyError, TypeError, DatabaseError) as error:
         if isinstance(error, BackupError):
             raise
@@ -107,6 +113,13 @@ def _load_table(
         raise BackupError(f"{folder / ROWS_FILE} has {rows} rows; {where} says {described['rows']}")
     for array in arrays.values():
         array.finish()
+
+
+def _begin_ids(writer: Writer, name: str, next_id: int) -> None:
+    """Ids that deleted rows had are not given again."""
+    table = writer.find_table(name)
+    with writer.changing():
+        writer.set_state(table.schema.table, replace(table.state, next_id=next_id))
 
 
 def _insert(table: Table, batch: list[dict[str, Any]], arrays: dict[str, _Array], file: Path, first: int) -> None:

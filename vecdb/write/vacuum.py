@@ -66,6 +66,9 @@ def plan_vacuum(writer: Writer, table: Table) -> list[Mend | TakeOut]:
     steps: list[Mend | TakeOut] = []
     number, slots = table.schema.table, table.state.slots
     for column in table.schema.columns:
+        if writer.column(table, column).damage is not None:
+            with writer.changing():
+                writer.writable(table, column)  # makes the graph anew
         state = writer.column(table, column).state
         if not state.linked or state.live == slots:
             continue

@@ -27,8 +27,9 @@ class Docstring:
         return self.text.split("\n", 1)[0]
 
 
-def read_docstrings() -> list[Docstring]:
-    """Every docstring of a public name, in the same order on each run; where a name stands twice, the first.
+def read_docstrings(most: int | None = None) -> list[Docstring]:
+    """Every docstring of a public name, in the same order on each run; where a name stands twice, the first. With
+    `most`, only about so many.
 
     Sources are parsed, never imported: to import some modules is to run a program.
     """
@@ -40,6 +41,8 @@ def read_docstrings() -> list[Docstring]:
         if SKIPPED_FOLDERS.isdisjoint(folders) and all(map(_is_public, names)):
             for docstring in _docstrings_of(_parse(path), ".".join(names), ".".join(names), "module"):
                 found.setdefault(docstring.name, docstring)
+        if most is not None and len(found) >= most:
+            break
     return list(found.values())
 
 

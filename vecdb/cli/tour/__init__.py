@@ -1,0 +1,1 @@
+"""What `vecdb demo` shows: real text that every machine with Python has, searched by words."""
