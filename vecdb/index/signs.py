@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 WORD: Final = 64  # bits
 NUMBERS: Final = 2  # words of a row that come after its bits: |x|² / |x|₁ and the error; its weight and the bits set
 _FEWEST_CODES: Final = 320  # bytes of a row, from which on it takes less time to look at signs first
-_ZERO_CODE: Final = 128
+ZERO_CODE: Final = 128
 PROBED_ROWS: Final = 256  # whose products are looked at
 _MOST_SPREAD, _MOST_BIAS = 1.25, 0.5  # of their errors, in those that are expected
 
@@ -37,7 +37,7 @@ def fill_signs(codes: NDArray[np.uint8], weights: NDArray[np.float32], dim: int,
     positive = codes > _thresholds(codes.shape[1], dim)
     signs[:, :words] = np.packbits(positive, axis=1, bitorder="little").view("<i8")
     steps = codes[:, :dim].astype(np.float32)
-    steps -= _ZERO_CODE
+    steps -= ZERO_CODE
     signs[:, words] = _pair(*_numbers(steps))
     signs[:, words + 1] = _pair(weights, np.count_nonzero(positive, axis=1).astype(np.float32))
 
@@ -65,7 +65,7 @@ def _numbers(steps: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[n
 def _thresholds(width: int, dim: int) -> NDArray[np.uint8]:
     """What codes are positive above: zeros, which may be most of a row, every second time. Padding never is."""
     thresholds = np.full(width, 255, np.uint8)
-    thresholds[:dim] = _ZERO_CODE - np.arange(dim) % 2
+    thresholds[:dim] = ZERO_CODE - np.arange(dim) % 2
     return thresholds
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from vecdb.kernels.distance import distance_to, fetch_row, load_query
 from vecdb.kernels.graph import ANYWHERE, put
-from vecdb.kernels.jit import Kernel, paste
+from vecdb.kernels.jit import Kernel, inline, paste
 from vecdb.kernels.layout import DIM, FRESH, POOL
 from vecdb.kernels.memory import field, get_i64, set_i64, shift
 from vecdb.kernels.search import answer, measure
@@ -17,6 +17,19 @@ from vecdb.kernels.simd import sort_key
 
 _AHEAD: Final = 12  # rows fetched ahead in a scan
 _TOGETHER: Final = 32  # rows whose signs are looked at before the codes of those that are left
+
+
+@inline
+def _keep(graph: Any, slot: Any, size: Any, ef: Any, scratch: Any) -> Any:
+    """Put the key of a slot into the pool if it is among the `ef` nearest by codes; how many there are."""
+    pool = field(scratch, POOL)
+    key = sort_key(distance_to(graph, slot, scratch)) | (slot << 2)
+    if size == ef:
+        if key >= get_i64(pool, size - 1):
+            return size
+        size -= 1
+    put(pool, size, key)
+    return size + 1
 
 
 @paste
@@ -36,21 +49,13 @@ def _sift_all(graph: Any, listed: Any, length: Any, ef: Any, scratch: Any) -> An
         far: Any = get_i64(pool, size - 1) if size == ef else np.int64(ANYWHERE)
         count = sift(graph, stop - first, far, scratch)
         for i in range(count):
-            slot = get_i64(fresh, i)
-            key = sort_key(distance_to(graph, slot, scratch)) | (slot << 2)
-            if size == ef:
-                if key >= get_i64(pool, size - 1):
-                    continue
-                size -= 1
-            put(pool, size, key)
-            size += 1
+            size = _keep(graph, get_i64(fresh, i), size, ef, scratch)
     return size
 
 
 @paste
 def _compare(graph: Any, listed: Any, length: Any, ef: Any, scratch: Any) -> Any:
     """Fill the pool with the keys of the `ef` nearest of so many slots by their codes; how many they are."""
-    pool = field(scratch, POOL)
     size = np.int64(0)
     if has_signs(graph):
         return _sift_all(graph, listed, length, ef, scratch)
@@ -59,14 +64,7 @@ def _compare(graph: Any, listed: Any, length: Any, ef: Any, scratch: Any) -> Any
     for i in range(length):
         if i + _AHEAD < length:
             fetch_row(graph, get_i64(listed, i + _AHEAD))
-        slot = get_i64(listed, i)
-        key = sort_key(distance_to(graph, slot, scratch)) | (slot << 2)
-        if size == ef:
-            if key >= get_i64(pool, size - 1):
-                continue
-            size -= 1
-        put(pool, size, key)
-        size += 1
+        size = _keep(graph, get_i64(listed, i), size, ef, scratch)
     return size
 
 

@@ -32,6 +32,9 @@ SIGNS, SIGN_WORDS = 19, 20
 VISITED, VISITED_WORDS, POOL, POOL_SIZE, FRESH, CODE, POINT, TERMS, CANDIDATES, FLAGS, CHOSEN = range(11)
 PLANES, SIGN_TERMS = 11, 12
 
+QUERY_BITS: Final = 4  # a dimension, of a query that is compared with signs: so many planes
+SIGN_NUMBERS: Final = 2  # words of a row that come after its signs: see `index/signs.py`
+
 
 def new_graph(
     *,
@@ -96,6 +99,6 @@ def new_scratch(nodes: int, pool: int, fresh: int, dim: int) -> Struct:
         np.zeros(pool, np.int64),  # candidates: keys, sorted
         np.zeros(pool, np.uint8),  # flags of candidates
         np.zeros(pool, np.int64),  # chosen
-        np.zeros(4 * -(-dim // 64), np.int64),  # the query as planes of bits
+        np.zeros(QUERY_BITS * -(-dim // 64), np.int64),  # the query as planes of bits
         np.zeros(4, np.float32),  # what comes to the bits that are counted
     )

@@ -13,7 +13,18 @@ import numpy as np
 
 from vecdb.kernels.distance import fetch_row
 from vecdb.kernels.jit import inline, paste
-from vecdb.kernels.layout import CODE, DIM, FRESH, PLANES, SIGN_TERMS, SIGN_WORDS, SIGNS, TERMS
+from vecdb.kernels.layout import (
+    CODE,
+    DIM,
+    FRESH,
+    PLANES,
+    QUERY_BITS,
+    SIGN_NUMBERS,
+    SIGN_TERMS,
+    SIGN_WORDS,
+    SIGNS,
+    TERMS,
+)
 from vecdb.kernels.memory import (
     CACHE_LINE,
     field,
@@ -31,7 +42,6 @@ from vecdb.kernels.simd import number_of
 # How much nearer than it seems a row may be: so many standard deviations, one of the signs and one of the query's
 # rounding. Twice as many find no more; with half of them, a beam of 20 on passages finds 0.5 % less.
 _ERRORS: Final = np.float32(1.5)
-_PLANES: Final = 4
 _LARGEST: Final = np.float32(7.5)
 _GOLDEN: Final = 40503  # 2**16 times the golden ratio less 1
 _LOWER: Final = 0xFFFFFFFF
@@ -73,7 +83,7 @@ def load_signs(graph: Any, scratch: Any) -> None:
             bits1 |= ((number >> 1) & 1) << i
             bits2 |= ((number >> 2) & 1) << i
             bits3 |= ((number >> 3) & 1) << i
-        at = first >> 4
+        at = QUERY_BITS * (first >> 6)
         set_i64(planes, at, bits0)
         set_i64(planes, at + 1, bits1)
         set_i64(planes, at + 2, bits2)
@@ -91,8 +101,8 @@ def load_signs(graph: Any, scratch: Any) -> None:
 @inline
 def least_distance(graph: Any, slot: Any, scratch: Any) -> Any:
     """At least so much, but for rare errors, `distance_to` is."""
-    words = field(graph, SIGN_WORDS) - 2
-    here = shift(field(graph, SIGNS), slot * (words + 2), 8)
+    words = field(graph, SIGN_WORDS) - SIGN_NUMBERS
+    here = shift(field(graph, SIGNS), slot * field(graph, SIGN_WORDS), 8)
     planes = field(scratch, PLANES)
     low = np.int64(0)
     high = np.int64(0)

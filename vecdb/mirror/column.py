@@ -281,21 +281,24 @@ class ColumnMirror:
                 self._encode(first, present, workers)
                 self._link(first, present, workers, progress)
             elif stop >= GRAPH_FROM and self.state.live:
-                self._begin_graph(workers, progress)
+                self._begin_graph(self._live(), workers, progress)
 
     def rebuild(self, journal: int, progress: Callable[[int], None]) -> None:
         """Make the graph of a column that has none, since what the file has of it is damaged, out of its vectors. Its
         journal begins at a position."""
         self.state = replace(self.state, journal=journal)
-        live = np.zeros(self.slots, np.bool_)
-        live[self.present().live_slots] = True
+        live = self._live()
         self._gone.append(np.flatnonzero(~live))  # links of theirs may have been all that kept a block of use
         with Workers(usable_cores()) as workers:
-            self._begin_graph(workers, progress)
+            self._begin_graph(live, workers, progress)
 
-    def _begin_graph(self, workers: Workers, progress: Callable[[int], None]) -> None:
+    def _live(self) -> NDArray[np.bool_]:
+        """By slot, which may be found."""
         live = np.zeros(self.slots, np.bool_)
         live[self.present().live_slots] = True
+        return live
+
+    def _begin_graph(self, live: NDArray[np.bool_], workers: Workers, progress: Callable[[int], None]) -> None:
         self._train(workers)
         self._link(0, live, workers, progress)
 
