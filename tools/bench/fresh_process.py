@@ -103,8 +103,9 @@ def _command(script: str, *arguments: object) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with the vecdb that it imported."""
-    return {**os.environ, "PYTHONPATH": str(Path(vecdb.__file__).parents[1])}
+    """This process's, with the vecdb that it imported, and with compiled modules kept, as an installed package has them."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return own | {"PYTHONPATH": str(Path(vecdb.__file__).parents[1])}
 
 
 def _repeat(measure: Callable[[], Any]) -> list[Any]:
