@@ -103,7 +103,7 @@ def _command(script: str, *arguments: object) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """This process's, with the vecdb that it imported, and with compiled modules kept, as an installed package has them."""
+    """This process's, with the vecdb that it imported and, as an installed package has them, compiled modules."""
     own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return own | {"PYTHONPATH": str(Path(vecdb.__file__).parents[1])}
 
