@@ -27,7 +27,8 @@ CASES: dict[str, list[str]] = {
         "crash/test_full_disk.py::test_no_space_as_a_limit_on_the_size_of_files",
     ],
     "5 an I/O error on sync, or on the meta page": [
-        "crash/test_reliability.py::test_a_disk_that_fails_at_any_write_loses_nothing"
+        "crash/test_reliability.py::test_a_disk_that_fails_at_any_write_loses_nothing",
+        "crash/test_reliability.py::test_a_disk_that_fails_once_stops_nobody",
     ],
     "6 the map is full": [
         "storage/test_open.py::test_the_map_grows_by_itself",

@@ -38,6 +38,16 @@ def test_a_disk_that_fails_at_any_write_loses_nothing() -> None:
 
 
 @needs_strace
+def test_a_disk_that_fails_once_stops_nobody() -> None:
+    """The commit that met the error left nothing; the same process reads on, and its second try succeeds."""
+    found = kills.sweep(kills.errors(100, once=True), "insist")
+    check(found, 100)
+    assert found.landed == 0, found  # each process ended well
+    assert sum(found.others.values()) >= 95
+    assert set(found.others) <= {"StorageIOError", "StorageFullError"}
+
+
+@needs_strace
 def test_a_power_cut_at_any_moment_loses_nothing() -> None:
     check(images.crash(2000), 2000)
 

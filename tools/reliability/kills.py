@@ -53,9 +53,10 @@ def kills(count: int) -> list[str]:
     return [f"{name}:signal=SIGKILL:when={number}" for name, number in _calls(count)]
 
 
-def errors(count: int) -> list[str]:
+def errors(count: int, *, once: bool = False) -> list[str]:
     """EIO or ENOSPC, once or for ever."""
-    kinds = ["error=EIO:when={}", "error=ENOSPC:when={}", "error=EIO:when={}+", "error=ENOSPC:when={}+"]
+    kinds = ["error=EIO:when={}", "error=ENOSPC:when={}"]
+    kinds += [] if once else [f"{kind}+" for kind in kinds]
     return [f"{name}:{kinds[place % len(kinds)].format(number)}" for place, (name, number) in enumerate(_calls(count))]
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from vecdb.storage.keys import Space
 from vecdb.storage.view import Changes
 
 DIM = 4
+Result = TypeVar("Result")
 
 
 def digest(db: vecdb.Database) -> str:
@@ -65,6 +68,32 @@ def run(path: str, done: Callable[[vecdb.Database], None], *, graph: bool, durab
             done(db)
 
 
+def insist(path: str, done: Callable[[vecdb.Database], None]) -> None:
+    """The same by a program that does what failed once more, and looks at the file in between."""
+    with _again(lambda: vecdb.connect(path)) as db:
+        for commit in commits(db, graph=False):
+            _again(commit, partial(_check_whole, db, db.version))
+            done(db)
+
+
+def _again(call: Callable[[], Result], between: Callable[[], None] = lambda: None) -> Result:
+    try:
+        return call()
+    except (vecdb.StorageIOError, vecdb.StorageFullError) as error:
+        print(type(error).__name__, flush=True)
+    between()
+    return call()
+
+
+def _check_whole(db: vecdb.Database, version: int) -> None:
+    """Nothing is left of the commit that failed, and what was there before it can be read."""
+    assert db.version == version
+    digest(db)
+    for name in db.tables():
+        table = db.table(name)
+        assert len(table) == 0 or table.search(np.ones(DIM), k=1)[0].id is not None
+
+
 def references(path: str, *, graph: bool) -> dict[int, str]:
     """The digest of each version."""
     found: dict[int, str] = {}
@@ -95,6 +124,9 @@ def main(path: str, graph: str, bug: str, durability: Durability = "full") -> in
                 for version, commit in enumerate(commits(db, graph=False), start=1):
                     print(version, flush=True)
                     commit()
+            return 0
+        if bug == "insist":
+            insist(path, lambda db: print(db.version, flush=True))
             return 0
         run(path, lambda db: print(db.version, flush=True), graph=graph == "graph", durability=durability)
     except vecdb.Error as error:

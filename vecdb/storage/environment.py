@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 from weakref import WeakSet
 
@@ -215,9 +216,11 @@ class Environment:
                     self._readers.add(reader)
                     return reader
                 except lmdb.MapResizedError:
-                    grown = True
+                    mend = partial(self._remap, lambda size: max(size, 2 * os.path.getsize(self.path)))
+                except lmdb.PanicError:
+                    mend = partial(self._open_again, self._lmdb)
                 except lmdb.ReadersFullError as error:
-                    grown = False
+                    mend = None
                     self._lmdb.reader_check()
                     now = time.monotonic()
                     deadline = deadline or now + DEFAULT_TIMEOUT
@@ -227,8 +230,8 @@ class Environment:
                         ) from error
                 except lmdb.Error as error:
                     raise self._io_error(error) from error
-            if grown:
-                self._remap(lambda size: max(size, 2 * os.path.getsize(self.path)), DEFAULT_TIMEOUT)
+            if mend is not None:
+                mend(DEFAULT_TIMEOUT)
             else:
                 time.sleep(0.001)
 
@@ -338,6 +341,8 @@ class Environment:
 
         A full map grows and the changes, which are still in memory, are written again.
 
+        After an error of the disk the file tells whether it has the commit: an error on its last page leaves that open.
+
         LMDB uses the pages that a commit gave up in the second commit after it. So that nothing waits for long, one of
         nothing but the state comes before each that is large, or follows a large one.
         """
@@ -362,8 +367,28 @@ class Environment:
                 self._remap(lambda size: 2 * size, timeout)
             except lmdb.MapResizedError:
                 self._remap(lambda size: max(size, 2 * os.path.getsize(self.path)), timeout)
+            except lmdb.PanicError:
+                self._open_again(self._lmdb, timeout)
             except lmdb.Error as error:
-                raise self._io_error(error) from error
+                failure = self._io_error(error, "the transaction was rolled back")
+                if self._is_durable(changes, failure):
+                    return
+                raise failure from error
+
+    def _is_durable(self, changes: Changes, failure: DatabaseError) -> bool:
+        """Whether a commit that failed is in the file all the same, and will stay."""
+        try:
+            with self.read() as reader:
+                there = reader.holds(
+                    Space.HEADER, keys.STATE, seal(keys.STATE, changes[Space.HEADER][keys.STATE] or b"")
+                )
+            if there:
+                self._lmdb.sync(True)
+            return there
+        except (lmdb.Error, DatabaseError) as error:
+            raise StorageIOError(
+                f"{failure}; then {error}: whether the transaction is in the file is not known; connect again and look"
+            ) from failure
 
     @contextmanager
     def _while_writing(self) -> Iterator[None]:
@@ -465,11 +490,21 @@ class Environment:
                     sync_folder(os.path.dirname(self.path))
             finally:
                 self._identity = _identity(self.path)
-                self._lmdb, self._map_size = self._open()
-                self._lock_identity = _identity(self.path + "-lock")
-                self._spaces.clear()
-                self._open_spaces()
+                self._reopen()
         REGISTRY.moved(self)
+
+    def _open_again(self, failed: lmdb.Environment, timeout: float) -> None:
+        """Give up an environment that refuses everything, as LMDB's do after an error on a meta page, for a new one."""
+        with self._while_unused(timeout, "the file must be opened again after an error of the disk"):
+            if self._lmdb is failed:
+                self._lmdb.close()
+                self._reopen()
+
+    def _reopen(self) -> None:
+        self._lmdb, self._map_size = self._open()
+        self._lock_identity = _identity(self.path + "-lock")
+        self._spaces.clear()
+        self._open_spaces()
 
     def read_error(self, error: lmdb.Error) -> DatabaseError:
         """What an error of the engine means to somebody who reads."""
@@ -477,7 +512,7 @@ class Environment:
             return CorruptionError(f"{self.path} is damaged: {error}")
         return StorageIOError(f"{self.path} can't be read: {error}; close all handles and connect again")
 
-    def _io_error(self, error: lmdb.Error) -> DatabaseError:
+    def _io_error(self, error: lmdb.Error, then: str = "close all handles and connect again") -> DatabaseError:
         code = _code(error)
         if code in NO_SPACE or (code == SHORT_WRITE and self._disk_is_full()):
             return StorageFullError(f"{self.path}: no space left on the disk; the transaction was rolled back")
@@ -485,7 +520,7 @@ class Environment:
             return self.read_error(error)
         if isinstance(error, lmdb.ReadonlyError) or code in (errno.EACCES, errno.EROFS):
             return ReadOnlyError(f"{self.path} may not be written: {error}")
-        return StorageIOError(f"{self.path}: the disk reported an error: {error}; close all handles and connect again")
+        return StorageIOError(f"{self.path}: the disk reported an error: {error}; {then}")
 
     def _disk_is_full(self) -> bool:
         """Or the process may not make the file any larger."""
