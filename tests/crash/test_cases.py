@@ -30,8 +30,9 @@ CASES: dict[str, list[str]] = {
         "crash/test_reliability.py::test_a_disk_that_fails_at_any_write_loses_nothing",
         "crash/test_reliability.py::test_a_disk_that_fails_once_stops_nobody",
     ],
-    "6 the map is full": [
+    "6 the map is full, or a peer grew it": [
         "storage/test_open.py::test_the_map_grows_by_itself",
+        "storage/test_open.py::test_a_peer_grew_the_map",
         "storage/test_open.py::test_an_open_scan_holds_up_growth_no_longer_than_the_timeout",
         "crash/test_interrupt.py::test_a_full_file_rolls_back",
     ],

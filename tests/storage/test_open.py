@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
@@ -15,6 +16,7 @@ import pytest
 
 import vecdb
 from vecdb.storage import keys
+from vecdb.storage.environment import Environment
 from vecdb.storage.header import FORMAT_MAJOR
 from vecdb.storage.keys import Space
 from vecdb.storage.records import pack, seal, unpack
@@ -338,6 +340,38 @@ def test_the_map_grows_by_itself(path: Path, monkeypatch: pytest.MonkeyPatch, re
         for scan in scans:
             assert len(list(scan)) == 6000
     assert path.stat().st_size > 1 << 20
+
+
+@pytest.mark.parametrize("call", ["read", "write"])
+def test_a_peer_grew_the_map(path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """The next call maps more of the file, and its user does not notice."""
+    with monkeypatch.context() as small:
+        small.setattr("vecdb.storage.environment.MAP_RESERVE", 1 << 18)
+        small.setattr("vecdb.storage.environment.MIN_MAP", 1 << 18)
+        db = vecdb.connect(path)
+    table = db.create_table("t", dim=64)
+    peer = (
+        "import sys, numpy as np, vecdb\n"
+        "with vecdb.connect(sys.argv[1]) as db:\n"
+        "    db.table('t').insert(range(2000), np.random.default_rng(1).normal(size=(2000, 64)))"
+    )
+    subprocess.run([sys.executable, "-c", peer, str(path)], check=True)
+    maps: list[int] = []
+    remap = Environment._remap
+
+    def count(self: Environment, wish: Callable[[int], int], timeout: float) -> None:
+        remap(self, wish, timeout)
+        maps.append(self._map_size)
+
+    monkeypatch.setattr(Environment, "_remap", count)
+    with db:
+        if call == "write":
+            table.insert("new", np.ones(64))
+        hits = table.search(np.ones(64))
+        assert len(hits) == 10
+        assert (hits.ids[0] == "new") == (call == "write")
+        assert len(maps) == 1
+        assert maps[0] > 1 << 18
 
 
 def test_an_open_scan_holds_up_growth_no_longer_than_the_timeout(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
