@@ -57,13 +57,13 @@ def test_a_row_s_signs_and_numbers(rng: np.random.Generator) -> None:
     bits = np.unpackbits(filled[:, :6].copy().view(np.uint8), axis=1, bitorder="little") > 0
     np.testing.assert_array_equal(bits[steps != 0], steps[steps != 0] > 0)
     assert abs(bits[steps == 0].mean() - 0.5) < 0.1
-    numbers = filled[:, 6:].copy().view(np.float32)  # little-endian: the lower half comes first
-    np.testing.assert_array_equal(numbers[:, 2], bits.sum(axis=1))
-    np.testing.assert_array_equal(numbers[:, 3], weights)
+    numbers = filled[:, 6:].copy().view(np.float32)
+    np.testing.assert_array_equal(numbers[:, 0], weights)
+    np.testing.assert_array_equal(numbers[:, 1], bits.sum(axis=1))
     query = rng.normal(size=(1000, DIM)) * np.abs(steps).mean()
     products = query @ steps.T
-    estimates = numbers[:, 1] * (query @ np.where(bits, 1, -1).T)
-    off = (products - estimates) / (numbers[:, 0] * np.linalg.norm(query, axis=1)[:, None])
+    estimates = numbers[:, 2] * (query @ np.where(bits, 1, -1).T)
+    off = (products - estimates) / (numbers[:, 3] * np.linalg.norm(query, axis=1)[:, None])
     assert abs(off.mean()) < 0.02
     assert abs(off.std() - 1) < 0.05
 
@@ -123,6 +123,20 @@ def test_searches_find_what_they_find_without(
     for case in (10, 64, "among"):
         # Of 600 neighbours: as far as two graphs of other seeds are apart.
         assert found["with", case] >= found["without", case] - 0.03, (case, found)
+
+
+def test_rows_with_more_words_than_are_counted_at_once(
+    db: vecdb.Database, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, queries = rng.normal(size=(2000, 700)).astype(np.float32), rng.normal(size=(60, 700)).astype(np.float32)
+    found = {}
+    for name, words in (("with", signs.words_of), ("without", lambda width: 0)):
+        monkeypatch.setattr("vecdb.mirror.column.words_of", words)
+        table = db.create_table(name, dim=700, metric="l2")
+        table.insert(None, vectors)
+        ids = table.search_batch(queries, ef=64).ids
+        found[name] = recall((ids - 1).tolist(), [nearest(vectors, query, "l2", 10) for query in queries])
+    assert found["with"] >= found["without"] - 0.03, found
 
 
 def test_they_follow_the_codes(path: Path, rng: np.random.Generator) -> None:

@@ -60,6 +60,23 @@ for width in (64, 128, 384, 1024, 16384):
 print(simd.LEVEL)
 """
 
+BITS = """
+import numba, numpy as np
+from vecdb.kernels import simd
+from vecdb.kernels.memory import address_of
+from vecdb.kernels.signs import _count_words
+call = numba.njit(lambda bits, planes, blocks: simd.count_blocks(bits, planes, blocks))
+by_words = numba.njit(lambda bits, planes, words, plane: _count_words(bits, planes, words, plane))
+rng = np.random.default_rng(0)
+for blocks in (1, 2, 3, 7, 40):
+    bits = rng.integers(-2**63, 2**63, 8 * blocks)
+    planes = rng.integers(-2**63, 2**63, (simd.QUERY_BITS, 8 * blocks))
+    right = sum(int(word).bit_count() << plane for plane in range(4) for word in (bits & planes[plane]).view(np.uint64))
+    assert call(address_of(bits), address_of(planes), blocks) == right, blocks
+    assert by_words(address_of(bits), address_of(planes), 8 * blocks, 8 * blocks) == right, blocks
+print(simd.LEVEL)
+"""
+
 GRAPH = """
 import numpy as np
 from tests.kernels.test_hnsw import build
@@ -75,6 +92,7 @@ print(version.links.gather().tolist(), found.slots.tolist(), found.distances.tol
 @pytest.mark.parametrize("level", simd.usable_levels())
 def test_a_level_computes_what_numpy_does(level: str) -> None:
     assert run(DOT, level).stdout == level + "\n"
+    assert run(BITS, level).stdout == level + "\n"
 
 
 def test_every_level_builds_the_same_graph_and_finds_the_same() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORD: Final = 64  # bits
-NUMBERS: Final = 2  # words of a row that come after its bits: |x|² / |x|₁ and the error; its weight and the bits set
+NUMBERS: Final = 2  # words of a row that come after its bits: its weight, the bits set, |x|² / |x|₁ and the error
 _FEWEST_CODES: Final = 320  # bytes of a row, from which on it takes less time to look at signs first
 ZERO_CODE: Final = 128
 PROBED_ROWS: Final = 256  # whose products are looked at
@@ -38,8 +38,10 @@ def fill_signs(codes: NDArray[np.uint8], weights: NDArray[np.float32], dim: int,
     signs[:, :words] = np.packbits(positive, axis=1, bitorder="little").view("<i8")
     steps = codes[:, :dim].astype(np.float32)
     steps -= ZERO_CODE
-    signs[:, words] = _pair(*_numbers(steps))
-    signs[:, words + 1] = _pair(weights, np.count_nonzero(positive, axis=1).astype(np.float32))
+    numbers = signs.view(np.float32)[:, 2 * words :]
+    numbers[:, 0] = weights
+    numbers[:, 1] = np.count_nonzero(positive, axis=1)
+    numbers[:, 2], numbers[:, 3] = _numbers(steps)
 
 
 def signs_tell(steps: NDArray[np.float32]) -> bool:
@@ -67,13 +69,3 @@ def _thresholds(width: int, dim: int) -> NDArray[np.uint8]:
     thresholds = np.full(width, 255, np.uint8)
     thresholds[:dim] = ZERO_CODE - np.arange(dim) % 2
     return thresholds
-
-
-def _pair(high: NDArray[np.float32], low: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Two float32 numbers in a word, each as an int of the same order, which kernels turn back."""
-    return _ordered(high) << 32 | _ordered(low) & 0xFFFFFFFF
-
-
-def _ordered(numbers: NDArray[np.float32]) -> NDArray[np.int64]:
-    bits = numbers.astype(np.float32).view(np.int32)
-    return np.where(bits < 0, bits ^ 0x7FFFFFFF, bits).astype(np.int64)

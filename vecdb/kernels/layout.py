@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.kernels.memory import Struct
-from vecdb.kernels.simd import CODE_BLOCK
+from vecdb.kernels.simd import CODE_BLOCK, QUERY_BITS, WORD_BLOCK
 
 # Metric numbers, as kernels see them.
 L2, IP, COSINE = 0, 1, 2
@@ -32,7 +32,6 @@ SIGNS, SIGN_WORDS = 19, 20
 VISITED, VISITED_WORDS, POOL, POOL_SIZE, FRESH, CODE, POINT, TERMS, CANDIDATES, FLAGS, CHOSEN = range(11)
 PLANES, SIGN_TERMS = 11, 12
 
-QUERY_BITS: Final = 4  # a dimension, of a query that is compared with signs: so many planes
 SIGN_NUMBERS: Final = 2  # words of a row that come after its signs: see `index/signs.py`
 
 
@@ -77,6 +76,11 @@ def new_graph(
     )
 
 
+def plane_words(words: int) -> int:
+    """Words of a plane of the query, where a row has so many with its numbers: whole blocks."""
+    return -(-words // WORD_BLOCK) * WORD_BLOCK
+
+
 def with_live(graph: Struct, live: NDArray[np.uint8], table: NDArray[np.int32]) -> Struct:
     """The same graph with other live bits."""
     return graph.replaced({LIVE: live, LIVE_TABLE: table, LIVE_SHIFT: live.shape[1].bit_length() - 1})
@@ -99,6 +103,6 @@ def new_scratch(nodes: int, pool: int, fresh: int, dim: int) -> Struct:
         np.zeros(pool, np.int64),  # candidates: keys, sorted
         np.zeros(pool, np.uint8),  # flags of candidates
         np.zeros(pool, np.int64),  # chosen
-        np.zeros(QUERY_BITS * -(-dim // 64), np.int64),  # the query as planes of bits
+        np.zeros(QUERY_BITS * plane_words(-(-dim // 64) + SIGN_NUMBERS), np.int64),  # the query as planes of bits
         np.zeros(4, np.float32),  # what comes to the bits that are counted
     )

@@ -81,14 +81,17 @@ def declare(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[i
     return insert(builder.module, ir.FunctionType(result, arguments), name)
 
 
-def _getter(stored: ir.Type, size: int, result: Any, widen: str | None) -> Any:
-    """An intrinsic (address, index) → an item of that stored type."""
+def _getter(stored: ir.Type, size: int, result: Any, widen: str | None, *, constant: bool = False) -> Any:
+    """An intrinsic (address, index) → an item of that stored type. No kernel writes to what is `constant`, so that it
+    need not be read again after each write to something else."""
 
     @intrinsic
     def get(typing: Any, address: Any, index: Any) -> Any:
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
             item = builder.load(builder.gep(pointer(builder, arguments[0], stored), [arguments[1]]))
             item.align = size
+            if constant:
+                item.set_metadata("invariant.load", builder.module.add_metadata([]))
             return item if widen is None else getattr(builder, widen)(item, I64)
 
         return result(types.int64, types.int64), generate
@@ -148,6 +151,10 @@ def _plain_get(array: Any, index: Any) -> Any:
     return item if isinstance(item, (np.ndarray, np.floating)) else int(item)
 
 
+def _plain_get_f32(array: Any, index: Any) -> Any:
+    return _plain_get(array.view(np.float32), index)
+
+
 def _plain_set(array: Any, index: Any, value: Any) -> None:
     if not 0 <= index < len(array):
         raise IndexError(index)
@@ -177,6 +184,7 @@ _COMPILED: Final[dict[str, Any]] = {
     "popcount": _popcount,
 }
 _PLAIN: Final[dict[str, Callable[..., Any]]] = {
+    "get_f32": _plain_get_f32,
     "shift": _plain_shift,
     "prefetch": lambda array, offset: None,
     "popcount": lambda word: (int(word) & 0xFFFFFFFFFFFFFFFF).bit_count(),

@@ -18,7 +18,6 @@ from vecdb.kernels.layout import (
     DIM,
     FRESH,
     PLANES,
-    QUERY_BITS,
     SIGN_NUMBERS,
     SIGN_TERMS,
     SIGN_WORDS,
@@ -37,14 +36,13 @@ from vecdb.kernels.memory import (
     set_i64,
     shift,
 )
-from vecdb.kernels.simd import number_of
+from vecdb.kernels.simd import COUNTS_BLOCKS, QUERY_BITS, WORD_BLOCK, count_blocks, number_of
 
 # How much nearer than it seems a row may be: so many standard deviations, one of the signs and one of the query's
 # rounding. Twice as many find no more; with half of them, a beam of 20 on passages finds 0.5 % less.
 _ERRORS: Final = np.float32(1.5)
 _LARGEST: Final = np.float32(7.5)
 _GOLDEN: Final = 40503  # 2**16 times the golden ratio less 1
-_LOWER: Final = 0xFFFFFFFF
 
 
 @paste
@@ -70,6 +68,9 @@ def load_signs(graph: Any, scratch: Any) -> None:
     scale = _LARGEST / np.float32(top)
     planes = field(scratch, PLANES)
     total = np.int64(0)
+    words = _plane_words(graph)
+    for i in range(QUERY_BITS * words):
+        set_i64(planes, i, np.int64(0))
     for first in range(0, dim, 64):
         bits0 = np.int64(0)
         bits1 = np.int64(0)
@@ -83,11 +84,11 @@ def load_signs(graph: Any, scratch: Any) -> None:
             bits1 |= ((number >> 1) & 1) << i
             bits2 |= ((number >> 2) & 1) << i
             bits3 |= ((number >> 3) & 1) << i
-        at = QUERY_BITS * (first >> 6)
+        at = first >> 6
         set_i64(planes, at, bits0)
-        set_i64(planes, at + 1, bits1)
-        set_i64(planes, at + 2, bits2)
-        set_i64(planes, at + 3, bits3)
+        set_i64(planes, at + words, bits1)
+        set_i64(planes, at + 2 * words, bits2)
+        set_i64(planes, at + 3 * words, bits3)
     # Twice the sum of (u - 7.5) * (2 bit - 1), in steps of the rows, and what it may be more.
     twice = get_f32(field(scratch, TERMS), 0) / scale
     rounding = np.float32(math.sqrt(dim / 12.0))
@@ -98,23 +99,42 @@ def load_signs(graph: Any, scratch: Any) -> None:
     set_f32(terms, 3, np.float32(2.0) * _ERRORS * np.float32(math.sqrt(get_f32(field(scratch, TERMS), 2))))
 
 
+@paste
+def _plane_words(graph: Any) -> Any:
+    return (field(graph, SIGN_WORDS) + WORD_BLOCK - 1) & -WORD_BLOCK
+
+
+@inline
+def _count_words(here: Any, planes: Any, words: Any, plane: Any) -> Any:
+    """The sum of the query's numbers of 4 bits where a row's bits are set."""
+    low = np.int64(0)
+    high = np.int64(0)
+    for i in range(words):
+        bits = get_i64(here, i)
+        low += popcount(bits & get_i64(planes, i)) + 2 * popcount(bits & get_i64(planes, plane + i))
+        high += popcount(bits & get_i64(planes, 2 * plane + i)) + 2 * popcount(bits & get_i64(planes, 3 * plane + i))
+    return low + 4 * high
+
+
+@inline
+def _count_whole(here: Any, planes: Any, words: Any, plane: Any) -> Any:
+    """The same of whole blocks: the query has no bits beyond a row's signs."""
+    return count_blocks(here, planes, plane // WORD_BLOCK)
+
+
+_count: Any = _count_whole if COUNTS_BLOCKS else _count_words
+
+
 @inline
 def least_distance(graph: Any, slot: Any, scratch: Any) -> Any:
     """At least so much, but for rare errors, `distance_to` is."""
     words = field(graph, SIGN_WORDS) - SIGN_NUMBERS
     here = shift(field(graph, SIGNS), slot * field(graph, SIGN_WORDS), 8)
-    planes = field(scratch, PLANES)
-    low = np.int64(0)
-    high = np.int64(0)
-    for i in range(words):
-        bits = get_i64(here, i)
-        low += popcount(bits & get_i64(planes, 4 * i)) + 2 * popcount(bits & get_i64(planes, 4 * i + 1))
-        high += popcount(bits & get_i64(planes, 4 * i + 2)) + 2 * popcount(bits & get_i64(planes, 4 * i + 3))
+    count = _count(here, field(scratch, PLANES), words, _plane_words(graph))
     terms = field(scratch, SIGN_TERMS)
-    ratio, weight = get_i64(here, words), get_i64(here, words + 1)  # each a word of two numbers
-    error, ones = number_of((ratio & _LOWER) << 32), number_of((weight & _LOWER) << 32)
-    product = get_f32(terms, 0) * np.float32(low + 4 * high) + get_f32(terms, 1) * ones + get_f32(terms, 2)
-    return number_of(weight) - number_of(ratio) * product - error * get_f32(terms, 3)
+    numbers = shift(here, words, 8)
+    product = get_f32(terms, 0) * np.float32(count) + get_f32(terms, 1) * get_f32(numbers, 1) + get_f32(terms, 2)
+    return get_f32(numbers, 0) - get_f32(numbers, 2) * product - get_f32(numbers, 3) * get_f32(terms, 3)
 
 
 @paste

@@ -1,5 +1,5 @@
-"""What plain numba does not reach: integer dot products by explicit vector instructions, and keys that sort as
-floats do.
+"""What plain numba does not reach: integer dot products by explicit vector instructions, bits counted by them, and keys
+that sort as floats do.
 
 A dot product of u8 codes and an s8 query gives the same integer on every level, so that a file and its graph are the
 same on every machine. The level is the best that the processor has, or the one that VECDB_SIMD names:
@@ -27,6 +27,8 @@ from numba.extending import intrinsic
 from vecdb.kernels.memory import I8, I32, I64, PLAIN, declare, pointer
 
 CODE_BLOCK: Final = 64  # codes of a row are padded to a multiple of it
+WORD_BLOCK: Final = 8  # words of a vector register in which bits are counted
+QUERY_BITS: Final = 4  # a dimension, of a query that is compared with bits: so many planes
 
 AVX512, AVX2, NEON, PORTABLE = "avx512", "avx2", "neon", "portable"
 LEVELS: Final = (AVX512, AVX2, NEON, PORTABLE)
@@ -40,14 +42,20 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 _FLOAT = ir.FloatType()
 
 
-def usable_levels() -> list[str]:
-    """The levels that this processor can run, best first."""
+def _features() -> dict[str, bool]:
+    """What this processor can."""
     try:
-        features = llvm.get_host_cpu_features()
+        features: dict[str, bool] = dict(llvm.get_host_cpu_features())
     except RuntimeError:  # LLVM does not know the system
         features = {}
     if platform.machine() in ("arm64", "aarch64") and platform.system() == "Darwin":
         features = {**features, "dotprod": True}  # every processor that macOS runs on, though LLVM can't ask it
+    return features
+
+
+def usable_levels() -> list[str]:
+    """The levels that this processor can run, best first."""
+    features = _features()
     return [level for level in LEVELS if all(features.get(name) for name in _NEEDS[level])]
 
 
@@ -62,6 +70,8 @@ def choose_level(wanted: str | None) -> str:
 
 
 LEVEL: Final = choose_level(os.environ.get("VECDB_SIMD"))
+# Whether bits of many words are counted by one instruction, which reads whole blocks of words.
+COUNTS_BLOCKS: Final = LEVEL == AVX512 and _features().get("avx512vpopcntdq", False) and not PLAIN
 
 
 def emit_dot(level: str, builder: ir.IRBuilder, codes: ir.Value, query: ir.Value, blocks: ir.Value) -> ir.Value:
@@ -80,6 +90,40 @@ def emit_dot(level: str, builder: ir.IRBuilder, codes: ir.Value, query: ir.Value
     both = builder.add(builder.load(sums[0]), builder.load(sums[1]))
     add = declare(builder, f"llvm.vector.reduce.add.v{lanes}i32", I32, [vector])
     return builder.call(add, [both])
+
+
+def emit_count(builder: ir.IRBuilder, bits: ir.Value, planes: ir.Value, blocks: ir.Value) -> ir.Value:
+    """LLVM code for the sum of 2**p times the bits that words have in common with plane p, of QUERY_BITS planes; over
+    one or more blocks of WORD_BLOCK words, both pointers of 64 bits. The planes lie one behind the other."""
+    vector = ir.VectorType(I64, WORD_BLOCK)
+    ones = declare(builder, f"llvm.ctpop.v{WORD_BLOCK}i64", vector, [vector])
+
+    def count(number: ir.Value) -> ir.Value:
+        block = _load(builder, builder.gep(bits, [_times(builder, number, WORD_BLOCK)]), vector)
+        total = ir.Constant(vector, [0] * WORD_BLOCK)
+        for plane in range(QUERY_BITS):
+            place = builder.add(_times(builder, blocks, plane), number)
+            other = _load(builder, builder.gep(planes, [_times(builder, place, WORD_BLOCK)]), vector)
+            common = builder.call(ones, [builder.and_(block, other)])
+            total = builder.add(total, builder.shl(common, ir.Constant(vector, [plane] * WORD_BLOCK)))
+        return total
+
+    # The first block, often the only one, by itself: LLVM unrolls the loop, which then begins late.
+    allocate: Any = cgutils.alloca_once_value
+    total = allocate(builder, ir.Constant(vector, [0] * WORD_BLOCK))
+    first = ir.Constant(blocks.type, 0)
+    builder.store(count(first), total)
+    with cgutils.for_range_slice(builder, ir.Constant(blocks.type, 1), blocks, ir.Constant(blocks.type, 1)) as (
+        number,
+        _,
+    ):
+        builder.store(builder.add(builder.load(total), count(number)), total)
+    add = declare(builder, f"llvm.vector.reduce.add.v{WORD_BLOCK}i64", I64, [vector])
+    return builder.call(add, [builder.load(total)])
+
+
+def _times(builder: ir.IRBuilder, number: ir.Value, factor: int) -> ir.Value:
+    return builder.mul(number, ir.Constant(number.type, factor))
 
 
 def _emit_avx512(builder: ir.IRBuilder, total: ir.Value, codes: ir.Value, query: ir.Value) -> ir.Value:
@@ -143,6 +187,15 @@ def _dot(typing: Any, codes: Any, query: Any, width: Any) -> Any:
 
 
 @intrinsic
+def _count_blocks(typing: Any, bits: Any, planes: Any, blocks: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        bits, planes, blocks = arguments
+        return emit_count(builder, pointer(builder, bits, I64), pointer(builder, planes, I64), blocks)
+
+    return types.int64(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
 def _sort_key(typing: Any, number: Any) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         flipped = _flip(builder, builder.bitcast(arguments[0], I32))
@@ -182,6 +235,8 @@ def _plain_number_of(key: Any) -> Any:
 
 # dot(address of u8 codes, address of an s8 query, width) → int32
 # sort_key(float32) → int64 that sorts as it, its lower half 0; number_of(key) → the float32
+# count_blocks(address of words, of planes, blocks) → int64, see `emit_count`
 dot: Any = _plain_dot if PLAIN else _dot
+count_blocks: Any = _count_blocks
 sort_key: Any = _plain_sort_key if PLAIN else _sort_key
 number_of: Any = _plain_number_of if PLAIN else _number_of

@@ -64,11 +64,13 @@ class Vectors:
 
 def flat(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
     """An array of zeros whose rows begin at cache lines where their length allows it. It takes memory as it is filled.
+    A cache line behind the last row may be read.
 
     NumPy asks for huge pages for large arrays by itself.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.zeros(size + _CACHE_LINE, np.uint8) if size < _SPARSE_FROM else _sparse(size + _CACHE_LINE)
+    whole = size + 2 * _CACHE_LINE
+    memory = np.zeros(whole, np.uint8) if whole < _SPARSE_FROM else _sparse(whole)
     start = -memory.ctypes.data % _CACHE_LINE
     return memory[start : start + size].view(dtype).reshape(shape)
 
