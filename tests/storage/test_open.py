@@ -148,6 +148,24 @@ def test_a_zeroed_meta_page(filled: Path, page: int) -> None:
         vecdb.connect(filled)
 
 
+@pytest.mark.parametrize("tree", ["free", "main", "rows"])
+def test_a_tree_of_another_kind(filled: Path, tree: str) -> None:
+    """Of several values for a key, by a flipped bit: LMDB itself ends the process that writes to one."""
+    content = bytearray(filled.read_bytes())
+    duplicates, head, of_flags = 4, 16 + 24, 4
+    places = {"free": [0, PAGE], "main": [48, PAGE + 48]}.get(tree)
+    if places is None:  # in all versions of the leaf that names the sub-databases
+        places = [
+            found.end() - head for found in re.finditer(rb"rows(?=.{6}[\x00-\x0f]\x00)", bytes(content), re.DOTALL)
+        ]
+    assert places
+    for place in places:
+        content[place + head + of_flags] ^= duplicates
+    filled.write_bytes(content)
+    with pytest.raises(vecdb.CorruptionError, match=r"recover"):
+        vecdb.connect(filled)
+
+
 def test_a_truncated_file(filled: Path) -> None:
     size = filled.stat().st_size
     content = filled.read_bytes()

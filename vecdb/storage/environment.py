@@ -33,6 +33,7 @@ from vecdb.storage import keys, preflight
 from vecdb.storage.gate import WriterGate
 from vecdb.storage.header import State, encode_state, read_header, read_state, seal_state
 from vecdb.storage.keys import Space
+from vecdb.storage.preflight import HINT
 from vecdb.storage.reader import ReadTransaction, SharedReadTransaction
 from vecdb.storage.records import seal
 from vecdb.storage.trees import check_tree
@@ -169,6 +170,10 @@ class Environment:
                 with self.read() as reader:
                     read_header(reader, self.path)  # refuses older formats, which had fewer
                 raise CorruptionError(f"{self.path} lacks the sub-databases {', '.join(missing)}")
+            if other := [
+                space.value.decode() for space, opened in self._spaces.items() if any(opened.flags().values())
+            ]:
+                raise CorruptionError(f"{self.path} is damaged: {', '.join(other)} are of another kind; {HINT}")
         except lmdb.Error as error:
             self._lmdb.close()
             raise self._open_error(error) from error
@@ -421,7 +426,7 @@ class Environment:
                     if value is not None:
                         puts.append((key, seal(key, value)))
                     elif cursor.set_key(key):
-                        cursor.delete()
+                        _delete(cursor)
                 cursor.putmulti(puts)
                 cursor.close()
 
@@ -516,7 +521,7 @@ class Environment:
         code = _code(error)
         if code in NO_SPACE or (code == SHORT_WRITE and self._disk_is_full()):
             return StorageFullError(f"{self.path}: no space left on the disk; the transaction was rolled back")
-        if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
+        if isinstance(error, _DAMAGED):
             return self.read_error(error)
         if isinstance(error, lmdb.ReadonlyError) or code in (errno.EACCES, errno.EROFS):
             return ReadOnlyError(f"{self.path} may not be written: {error}")
@@ -633,6 +638,16 @@ def sync_folder(folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _delete(cursor: lmdb.Cursor[bytes]) -> None:
+    """Delete the record at a cursor. Where the one after it can't be read, lmdb says so by a SystemError."""
+    try:
+        cursor.delete()
+    except SystemError as error:
+        if isinstance(error.__cause__, lmdb.Error):
+            raise error.__cause__ from None
+        raise
 
 
 def _size(changes: Changes) -> int:

@@ -13,8 +13,10 @@ from vecdb.errors import CorruptionError, FormatVersionError, NotAVecdbError, St
 _MAGIC: Final = 0xBEEFC0DE
 _DATA_VERSION: Final = 1
 _META: Final = struct.Struct("=16xIIQQ48s48sQQ")
+_TREE_FLAGS: Final = 0xFF  # of a tree's two bytes, those that say how keys and values are sorted
+_BY_NUMBER: Final = 8  # as the tree of free pages is; others have none
 _PAGE_SIZES: Final = frozenset(1 << shift for shift in range(9, 17))
-_HINT: Final = "restore a backup, or save what is whole with vecdb.recover"
+HINT: Final = "restore a backup, or save what is whole with vecdb.recover"
 
 
 class _Meta(NamedTuple):
@@ -22,6 +24,7 @@ class _Meta(NamedTuple):
     page_size: int
     last_page: int
     transaction: int
+    plain: bool  # trees are sorted as they always are
 
 
 def inspect(path: str) -> None:
@@ -35,18 +38,21 @@ def inspect(path: str) -> None:
             found = next((page for page in sorted(_PAGE_SIZES) if _read_meta(file, page) is not None), None)
             if found is None:
                 raise NotAVecdbError(f"{path} is not a vecdb database; it was left as it is")
-            raise CorruptionError(f"{path}: the first meta page is damaged; {_HINT}")
+            raise CorruptionError(f"{path}: the first meta page is damaged; {HINT}")
         if second is None:
-            raise CorruptionError(f"{path}: the second meta page is damaged or cut off; {_HINT}")
+            raise CorruptionError(f"{path}: the second meta page is damaged or cut off; {HINT}")
     for meta in (first, second):
         if meta.version != _DATA_VERSION:
             raise FormatVersionError(
                 f"{path} is an LMDB file of data version {meta.version}; vecdb reads version {_DATA_VERSION}"
             )
+        if not meta.plain:
+            # Of a file that LMDB would be ended by, or that is none of vecdb's.
+            raise CorruptionError(f"{path}: a meta page is damaged: its trees are none of vecdb's; {HINT}")
     newest = max(first, second, key=lambda meta: meta.transaction)
     needed = (newest.last_page + 1) * newest.page_size
     if size < needed:
-        raise CorruptionError(f"{path} is cut off: {size} bytes of {needed}; {_HINT}")
+        raise CorruptionError(f"{path} is cut off: {size} bytes of {needed}; {HINT}")
 
 
 def newest_transaction(path: str) -> int:
@@ -70,8 +76,9 @@ def _read_meta(file: BinaryIO, offset: int) -> _Meta | None:
     data = file.read(_META.size)
     if len(data) < _META.size:
         return None
-    magic, version, _, _, free, _, last_page, transaction = _META.unpack(data)
+    magic, version, _, _, free, main, last_page, transaction = _META.unpack(data)
+    free_flags, main_flags = (int.from_bytes(tree[4:6], sys.byteorder) & _TREE_FLAGS for tree in (free, main))
     page_size = int.from_bytes(free[:4], sys.byteorder)
     if magic != _MAGIC or page_size not in _PAGE_SIZES:
         return None
-    return _Meta(version, page_size, last_page, transaction)
+    return _Meta(version, page_size, last_page, transaction, free_flags == _BY_NUMBER and main_flags == 0)

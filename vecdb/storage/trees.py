@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vecdb.errors import CorruptionError
 from vecdb.storage.keys import Space
 from vecdb.storage.pages import NO_PAGE, PageFile
+from vecdb.storage.preflight import HINT
 
 _WORD: Final = 2  # bytes: nodes begin at even offsets
 _HEAD: Final = 8  # words: the page's number (4), padding, flags, the lower and the upper bound of what is free
@@ -20,7 +21,6 @@ _NODE_HEAD: Final = 8  # bytes
 _BIG: Final = 1  # a node's flag: in the place of data is the number of their first page
 _PAGE_NUMBER: Final = 8  # bytes
 _AT_ONCE: Final = 1024  # leaves
-_HINT: Final = "restore a backup, or save what is whole with vecdb.recover"
 
 Pages = NDArray[np.uint16]  # (pages, words)
 Numbers = NDArray[np.int64]
@@ -63,9 +63,7 @@ def _check(path: str, pages: Pages, root: int) -> None:
         wrong |= counts < (2 if kind == _BRANCH else len(level) > 1)
         if len(level) == 0 or wrong.any():
             number = int(level[wrong.argmax()]) if len(level) else root
-            raise CorruptionError(
-                f"{path} is damaged: page {number} is not the page of a tree that it must be; {_HINT}"
-            )
+            raise CorruptionError(f"{path} is damaged: page {number} is not the page of a tree that it must be; {HINT}")
         if kind == _LEAF:
             for first in range(0, len(level), _AT_ONCE):
                 part = slice(first, first + _AT_ONCE)
@@ -75,7 +73,7 @@ def _check(path: str, pages: Pages, root: int) -> None:
         inside = (level > 1) & (level < len(pages))
         if not inside.all() or len(np.unique(level)) < len(level):
             raise CorruptionError(
-                f"{path} is damaged: a branch leads to a page that is not there, or that another leads to; {_HINT}"
+                f"{path} is damaged: a branch leads to a page that is not there, or that another leads to; {HINT}"
             )
 
 
@@ -92,7 +90,7 @@ def _check_nodes(path: str, pages: Pages, level: Numbers, counts: Numbers, upper
     wrong = there & ~(inside & (offsets + _NODE_HEAD + key + data <= size))
     if wrong.any():
         number = int(level[wrong.any(axis=1).argmax()])
-        raise CorruptionError(f"{path} is damaged: page {number} has a node that is not in it; {_HINT}")
+        raise CorruptionError(f"{path} is damaged: page {number} has a node that is not in it; {HINT}")
 
 
 def _children(pages: Pages, level: Numbers, counts: Numbers) -> Numbers:
