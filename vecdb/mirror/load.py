@@ -5,7 +5,7 @@ Kernels trust the numbers in blocks, so every one is checked here, before a kern
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -27,7 +27,7 @@ from vecdb.mirror.column import (
     upper_per_block,
 )
 from vecdb.mirror.links import check_links, find_missing, find_stored, follow_links, read_links, write_links
-from vecdb.mirror.payloads import Numbers, Place, read_payload, read_payloads
+from vecdb.mirror.payloads import Numbers, Place, read_each, read_payload, read_payloads
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, ColumnState, Schema
 from vecdb.storage.geometry import LIVE_BYTES, records_per_block
@@ -198,8 +198,9 @@ def load_vectors(records: Records, schema: Schema, version: ColumnVersion, most:
     if memory is None or memory.whole:
         return
     where, per_block = Place(schema, version.column), vectors_per_block(version.column)
-    for number in np.flatnonzero(memory.absent)[:most].tolist():
-        memory.array[number * per_block : (number + 1) * per_block] = _vector_block(records, where, number)
+    numbers = np.flatnonzero(memory.absent)[:most].tolist()
+    for number, block in zip(numbers, _vector_blocks(records, where, numbers), strict=True):
+        memory.array[number * per_block : (number + 1) * per_block] = block
         memory.absent[number] = False
 
 
@@ -334,10 +335,11 @@ def _read_vectors(records: Records, mirror: ColumnMirror, where: Place, first: i
         return
     array, per_block = mirror.vectors.array, vectors_per_block(mirror.column)
     numbers = np.arange(first // per_block, -(-stop // per_block))
-    for number in find_stored(records, where, Space.VECTORS, mirror, numbers, per_block).tolist():
+    stored = find_stored(records, where, Space.VECTORS, mirror, numbers, per_block).tolist()
+    for number, block in zip(stored, _vector_blocks(records, where, stored), strict=True):
         start = number * per_block
         low, high = max(first, start), min(stop, start + per_block)
-        array[low:high] = _vector_block(records, where, number)[low - start : high - start]
+        array[low:high] = block[low - start : high - start]
 
 
 def _read_codes(records: Records, mirror: ColumnMirror, where: Place, first: int, stop: int) -> None:
@@ -385,11 +387,15 @@ def _read_quantizer(records: Records, where: Place) -> Quantizer | None:
 
 
 def _vector_block(records: Records, where: Place, number: int) -> Stored:
+    return next(_vector_blocks(records, where, (number,)))
+
+
+def _vector_blocks(records: Records, where: Place, numbers: Iterable[int]) -> Iterator[Stored]:
     shape = (vectors_per_block(where.column), where.column.options.dim)
     dtype = vector_dtype(where.column)
-    payload = read_payload(records, where, Space.VECTORS, number, shape[0] * shape[1] * dtype.itemsize)
-    block: Stored = np.frombuffer(payload, dtype).reshape(shape)  # type: ignore[assignment]  # one of the two dtypes
-    return block
+    for payload in read_each(records, where, Space.VECTORS, numbers, shape[0] * shape[1] * dtype.itemsize):
+        block: Stored = np.frombuffer(payload, dtype).reshape(shape)  # type: ignore[assignment]  # one of the two
+        yield block
 
 
 def _check_size(records: Records, where: Place, state: ColumnState, slots: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -36,10 +36,18 @@ class Place:
 
 def read_payload(records: Records, where: Place, space: Space, number: int, size: int) -> memoryview | bytes:
     """The payload of a block, which has `size` bytes."""
-    payload = records.get(space, where.key(number))
-    if payload is None or len(payload) != size:
-        raise where.error(space, number, "is missing" if payload is None else "has the wrong length")
-    return payload
+    return next(read_each(records, where, space, (number,), size))
+
+
+def read_each(
+    records: Records, where: Place, space: Space, numbers: Iterable[int], size: int
+) -> Iterator[memoryview | bytes]:
+    """Payloads of blocks, of `size` bytes each."""
+    for number in numbers:
+        payload = records.get(space, where.key(number))
+        if payload is None or len(payload) != size:
+            raise where.error(space, number, "is missing" if payload is None else "has the wrong length")
+        yield payload
 
 
 def read_payloads(
@@ -49,7 +57,7 @@ def read_payloads(
     at_once = max(1, _BYTES_AT_ONCE // size)
     for start in range(0, len(numbers), at_once):
         part = numbers[start : start + at_once]
-        yield part, b"".join([read_payload(records, where, space, number, size) for number in part.tolist()])
+        yield part, b"".join(read_each(records, where, space, part.tolist(), size))
 
 
 def without(numbers: Numbers, others: Numbers) -> Numbers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from vecdb.storage.records import CHECKSUM_BYTES
@@ -14,6 +15,7 @@ _WASTE: Final = 0.04
 LIVE_BYTES: Final = 1024  # of one block of live bits: 8192 slots, small enough to share a page
 
 
+@cache
 def records_per_block(record_bytes: int, head: int = 0) -> int:
     """Records in a block, behind a head of so many bytes: the fewest pages that waste at most 4 %, else those that
     waste least. Never change.
