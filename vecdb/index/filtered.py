@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.index.exact import Nearest
-from vecdb.index.graph import Graph, empty_struct, scratch_for
+from vecdb.index.graph import Graph, scratch_for
 from vecdb.kernels import filtered as kernel
-from vecdb.kernels.memory import address_of
+from vecdb.kernels.memory import address_of, empty_struct
 
 Float32 = NDArray[np.float32]
 Slots = NDArray[np.int64]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -14,13 +15,13 @@ from vecdb.errors import ProgrammingError
 from vecdb.index.exact import Nearest
 from vecdb.index.levels import draw_levels
 from vecdb.index.quantizer import Quantizer
-from vecdb.index.threads import Workers
+from vecdb.index.threads import Workers, usable_cores
 from vecdb.options import Metric, Vector
 from vecdb.storage.catalog import ColumnState
 
 try:
-    from vecdb.kernels import build, layout
-    from vecdb.kernels.graph import MOST_TOGETHER
+    from vecdb.kernels import ahead, build, layout
+    from vecdb.kernels.graph import MOST_TOGETHER, walk
     from vecdb.kernels.layout import LAYER, SLOT, UPPER
     from vecdb.kernels.memory import Struct, address_of
     from vecdb.kernels.search import search as search_kernel
@@ -36,7 +37,6 @@ _TARGETS_AT_ONCE: Final = 512
 _SHARE_HOPED: Final = 0.9
 _WHOLE: Final = 8  # times the beam: of fewer rows, a search does not end early
 _NARROW: Final = 16  # up to this beam, searches hardly ever end early
-_MOST_FIELDS: Final = 32  # at least as many as a graph or a scratch has
 _LOCAL = threading.local()
 
 
@@ -157,15 +157,14 @@ def _widened(beam: int) -> int:
     return beam + max(0, beam - _NARROW) // 2
 
 
-def empty_struct() -> Struct:
-    """In the place of a graph or a scratch, for a call that reads nothing."""
-    return Struct(*[0] * _MOST_FIELDS)
-
-
 def load_kernels() -> None:
-    """Load or compile what a search needs, by answering no queries."""
-    nothing = empty_struct()
-    search_kernel(nothing.address, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)
+    """Load or compile what a search needs."""
+    ahead.load_search()
+
+
+@cache
+def _load_linking_kernels() -> None:
+    ahead.load_linking(beside=usable_cores() > 1)
 
 
 def _reranked(k: int, ef: int) -> int:
@@ -257,6 +256,7 @@ class Linker(Editor):
     ) -> None:
         """`live` (slots,) tells which of the slots from `first` on have a vector; others get no links. For the rest,
         see `Editor`."""
+        _load_linking_kernels()
         stop = first + len(live)
         super().__init__(options, stop, make, links, upper, workers)
         self.next_slot = first
@@ -360,7 +360,7 @@ def scratch_for(graph: Graph, nodes: int, pool: int) -> Struct:
     sizes = getattr(_LOCAL, "sizes", (0, 0, 0))
     if needed[0] > sizes[0] or needed[1] > sizes[1] or needed[2] != sizes[2]:
         _LOCAL.sizes = sizes = max(sizes[0], nodes + nodes // 8), max(sizes[1], needed[1]), graph.dim
-        _LOCAL.scratch = layout.new_scratch(sizes[0], sizes[1], sizes[1], graph.dim)
+        _LOCAL.scratch = layout.new_scratch(sizes[0], sizes[1], sizes[1], graph.dim, walk.address)
     scratch: Struct = _LOCAL.scratch
     # No more than was asked for, or what is found among dead rows would depend on what the thread did before.
     scratch.set(layout.VISITED_WORDS, nodes // 64 + 1)

@@ -26,7 +26,7 @@ from typing import Any, Final
 import numpy as np
 
 from vecdb.kernels.distance import distance_to, fetch_row
-from vecdb.kernels.jit import inline, jit, paste
+from vecdb.kernels.jit import Shared, inline, paste
 from vecdb.kernels.layout import (
     BASE,
     FRESH,
@@ -45,8 +45,9 @@ from vecdb.kernels.layout import (
     UPPERS,
     VISITED,
     VISITED_WORDS,
+    WALK,
 )
-from vecdb.kernels.memory import CACHE_LINE, field, get_f32, get_i32, get_i64, get_u8, prefetch, set_i64, shift
+from vecdb.kernels.memory import CACHE_LINE, call, field, get_f32, get_i32, get_i64, get_u8, prefetch, set_i64, shift
 from vecdb.kernels.signs import fetch_signs, has_signs, sift
 from vecdb.kernels.simd import number_of, sort_key
 
@@ -256,8 +257,8 @@ def _compare(graph: Any, layer: Any, count: Any, scratch: Any) -> None:
         set_i64(fresh, i, sort_key(distance_to(graph, slot, scratch)) | (node << 2))
 
 
-@jit
-def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: Any, signs: Any, scratch: Any) -> Any:
+@Shared
+def walk(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: Any, signs: Any, scratch: Any) -> Any:
     """Algorithm 2: the nearest to the query on one layer, from the first `size` keys of the pool.
 
     The pool is sorted and ends where it has `ef` keys, `least` of them live; dead ones conduct and are dropped from its
@@ -265,7 +266,8 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: 
     (Al-Jazzazi et al., "Distance Adaptive Beam Search for Provably Accurate Graph-Based Nearest Neighbor Search",
     arXiv:2505.15636). A walk that finds too few live keys beside what is `hoped` goes on farther or gives up, as it
     does where the scratch has no room for it. Where the query's `signs` are loaded, rows that are too far by theirs are
-    not compared further. Returns (keys in the pool, 0 where it gave up; rows compared).
+    not compared further. Returns the number of keys in the pool, 0 where it gave up, and 2^32 times that of the rows
+    that were compared.
     """
     pool = field(scratch, POOL)
     fresh = field(scratch, FRESH)
@@ -279,7 +281,7 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: 
         if hoped > 0 and at >= ef:
             times = _times_as_far(pool, ef, hoped)
             if times == 0:
-                return np.int64(0), compared
+                return compared << 32
             ef, least, hoped = times * ef, times * least, 0
         if k > 0 and live >= k:
             bound = _bound(pool, k, max(ef, least), scratch)
@@ -320,7 +322,14 @@ def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: 
             while size > ef and live >= least and (live > least or get_i64(pool, size - 1) & DEAD):
                 size -= 1
                 live -= (get_i64(pool, size) & DEAD) == 0
-    return (np.int64(0) if ef > 0 and size == room and live < least else size), compared
+    return (compared << 32) | (np.int64(0) if ef > 0 and size == room and live < least else size)
+
+
+@paste
+def beam(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: Any, signs: Any, scratch: Any) -> Any:
+    """`walk`, by its address in the scratch: (keys in the pool, 0 where it gave up; rows compared)."""
+    found = call(field(scratch, WALK), graph, layer, size, ef, least, hoped, k, signs, scratch)
+    return found & 0xFFFFFFFF, found >> 32
 
 
 @paste

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 from zlib import crc32
 
 import numba
+from numba import types
 from numba.core import event
 
+from vecdb.kernels.memory import PLAIN
 from vecdb.kernels.simd import LEVEL
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Sums may be reordered, so that they run on vector registers. NaN and infinity keep their meaning.
 _NOT_FROM_PYTHON: Final = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_FAST_MATH: Final = {"reassoc", "contract", "nsz", "arcp"}
+_OPTIONS: Final[dict[str, Any]] = {"fastmath": {"reassoc", "contract", "nsz", "arcp"}, "error_model": "numpy"}
 
 
 def _sources() -> int:
@@ -74,8 +77,7 @@ class Kernel:
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._called = False
-        # numba tells cached code by the function's name and its own file; it depends on all files here, and the level.
-        function.__qualname__ += f"-{LEVEL}-{_SOURCES:08x}"
+        _name_by_sources(function)
         try:
             self._compiled = _compile(function, cache=True)
         except RuntimeError:  # numba found no folder that it may write to
@@ -94,6 +96,33 @@ class Kernel:
             return self._compiled(*arguments)
 
 
+class Shared:
+    """A compiled function of 64-bit numbers that kernels call by its address (`memory.call`), so that it is compiled
+    once and not in each of them. Its machine code is kept on disk as a kernel's is."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        _name_by_sources(function)
+
+    @cached_property
+    def address(self) -> Any:
+        """Compiles it, on first use."""
+        if PLAIN:
+            return self._function
+        signature = types.int64(*[types.int64] * self._function.__code__.co_argcount)
+        with event.install_listener("numba:compile", _Notice()):
+            try:
+                self._compiled = numba.cfunc(signature, cache=True, **_OPTIONS)(self._function)
+            except Exception:
+                self._compiled = numba.cfunc(signature, **_OPTIONS)(self._function)
+        return self._compiled.address
+
+
+def _name_by_sources(function: Callable[..., Any]) -> None:
+    """numba tells cached code by the function's name and its own file; it depends on all files here, and the level."""
+    function.__qualname__ += f"-{LEVEL}-{_SOURCES:08x}"
+
+
 def _compile(function: Function, **options: Any) -> Function:
-    compile_ = numba.njit(nogil=True, fastmath=_FAST_MATH, error_model="numpy", **options)
+    compile_ = numba.njit(nogil=True, **_OPTIONS, **options)
     return cast(Function, compile_(function))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ SIGNS, SIGN_WORDS = 19, 20
 
 # Fields of a scratch.
 VISITED, VISITED_WORDS, POOL, POOL_SIZE, FRESH, CODE, POINT, TERMS, CANDIDATES, FLAGS, CHOSEN = range(11)
-PLANES, SIGN_TERMS = 11, 12
+PLANES, SIGN_TERMS, WALK = 11, 12, 13
 
 SIGN_NUMBERS: Final = 2  # words of a row that come after its signs: see `index/signs.py`
 
@@ -86,8 +86,9 @@ def with_live(graph: Struct, live: NDArray[np.uint8], table: NDArray[np.int32]) 
     return graph.replaced({LIVE: live, LIVE_TABLE: table, LIVE_SHIFT: live.shape[1].bit_length() - 1})
 
 
-def new_scratch(nodes: int, pool: int, fresh: int, dim: int) -> Struct:
-    """Working memory of one thread for that many nodes, a pool and candidates that long, so many neighbours met."""
+def new_scratch(nodes: int, pool: int, fresh: int, dim: int, walk: Any) -> Struct:
+    """Working memory of one thread for that many nodes, a pool and candidates that long, so many neighbours met; and
+    the address of `graph.walk`, for those who call it."""
     words = nodes // 64 + 1
     return Struct(
         np.zeros(words, np.int64),  # visited: a bit for each node
@@ -105,4 +106,5 @@ def new_scratch(nodes: int, pool: int, fresh: int, dim: int) -> Struct:
         np.zeros(pool, np.int64),  # chosen
         np.zeros(QUERY_BITS * plane_words(-(-dim // 64) + SIGN_NUMBERS), np.int64),  # the query as planes of bits
         np.zeros(4, np.float32),  # what comes to the bits that are counted
+        walk,
     )

@@ -28,6 +28,7 @@ BYTES = I8.as_pointer()
 # a step of a walk compares, and more of them are under way at once.
 _TO_L2: Final = 2
 CACHE_LINE: Final = 64  # bytes
+_MOST_FIELDS: Final = 32  # at least as many as any struct has
 
 _SETTINGS: Any = numba_config
 PLAIN: Final = bool(_SETTINGS.DISABLE_JIT)  # kernels run as plain Python
@@ -69,6 +70,11 @@ class Struct:
     def set(self, number: int, value: int) -> None:
         """Change a number."""
         self._numbers[number] = value
+
+
+def empty_struct() -> Struct:
+    """In the place of any, for a call that reads nothing."""
+    return Struct(*[0] * _MOST_FIELDS)
 
 
 def pointer(builder: ir.IRBuilder, address: ir.Value, kind: ir.Type) -> ir.Value:
@@ -137,6 +143,19 @@ def _prefetch(typing: Any, address: Any, offset: Any) -> Any:
 
 
 @intrinsic
+def _call(typing: Any, address: Any, *numbers: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        address, packed = arguments
+        unpack: Any = cgutils.unpack_tuple
+        given = unpack(builder, packed)
+        function = pointer(builder, address, ir.FunctionType(I64, [I64] * len(given)))
+        return builder.call(function, given)
+
+    together: Any = types.StarArgTuple
+    return types.int64(types.int64, together.from_types(numbers)), generate
+
+
+@intrinsic
 def _popcount(typing: Any, word: Any) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         return builder.call(declare(builder, "llvm.ctpop.i64", I64, [I64]), [arguments[0]])
@@ -148,7 +167,7 @@ def _plain_get(array: Any, index: Any) -> Any:
     if not 0 <= index < len(array):
         raise IndexError(index)
     item = array[index]
-    return item if isinstance(item, (np.ndarray, np.floating)) else int(item)
+    return item if isinstance(item, (np.ndarray, np.floating)) or callable(item) else int(item)
 
 
 def _plain_get_f32(array: Any, index: Any) -> Any:
@@ -182,12 +201,14 @@ _COMPILED: Final[dict[str, Any]] = {
     "shift": _shift,
     "prefetch": _prefetch,
     "popcount": _popcount,
+    "call": _call,
 }
 _PLAIN: Final[dict[str, Callable[..., Any]]] = {
     "get_f32": _plain_get_f32,
     "shift": _plain_shift,
     "prefetch": lambda array, offset: None,
     "popcount": lambda word: (int(word) & 0xFFFFFFFFFFFFFFFF).bit_count(),
+    "call": lambda function, *numbers: function(*numbers),
 }
 
 
@@ -211,3 +232,4 @@ set_f64: Any = _choose("set_f64")
 shift: Any = _choose("shift")  # (address, items, bytes an item) → the address that many items on
 prefetch: Any = _choose("prefetch")  # (address, bytes from it): have a cache line brought nearer
 popcount: Any = _choose("popcount")  # of a number of 64 bits: how many are set
+call: Any = _choose("call")  # (address, numbers...) of a `jit.Shared` function → a number; all have 64 bits
