@@ -14,6 +14,7 @@ from tests.index.test_quantizer import column
 from tests.oracles.brute_force import nearest, recall
 from tests.oracles.invariants import check_database
 from vecdb.index import signs
+from vecdb.index.graph import fill_signs
 from vecdb.index.quantizer import Quantizer
 from vecdb.options import Metric
 
@@ -52,7 +53,7 @@ def test_a_row_s_signs_and_numbers(rng: np.random.Generator) -> None:
     codes, weights = np.empty((50, 384), np.uint8), np.empty(50, np.float32)
     quantizer.encode(vectors, "l2", codes, weights)
     filled = np.zeros((50, 6 + signs.NUMBERS), np.int64)
-    signs.fill_signs(codes, weights, DIM, filled)
+    fill_signs(codes, weights, filled, 0, 50, DIM)
     steps = codes.astype(np.int64) - 128
     bits = np.unpackbits(filled[:, :6].copy().view(np.uint8), axis=1, bitorder="little") > 0
     np.testing.assert_array_equal(bits[steps != 0], steps[steps != 0] > 0)

@@ -80,6 +80,8 @@ def _check_memory(view: View, table: Table, version: ColumnVersion) -> None:
     if version.codes.quantizer is not None:
         linked = version.links.gather().reshape(-1, 2 + version.column.options.capacity)[: version.slots, 2] >= 0
         used = np.union1d(version.live_slots, np.flatnonzero(linked))
+        version.codes.sign(version.slots)
+        stored.codes.sign(version.slots)
         for name in ("codes", "weights", "signs"):
             np.testing.assert_array_equal(getattr(version.codes, name)[used], getattr(stored.codes, name)[used])
 

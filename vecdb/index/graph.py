@@ -25,6 +25,7 @@ try:
     from vecdb.kernels.layout import LAYER, SLOT, UPPER
     from vecdb.kernels.memory import Struct, address_of
     from vecdb.kernels.search import search as search_kernel
+    from vecdb.kernels.signs import sign
 except ValueError as error:  # VECDB_SIMD names what this machine lacks
     raise ProgrammingError(str(error)) from error
 
@@ -97,6 +98,18 @@ def make_graph(
         upper=(upper.arena, upper.table),
     )
     return Graph(struct, metric, state, slots, vectors.shape[1], links.arena.shape[2])
+
+
+def fill_signs(
+    codes: NDArray[np.uint8],
+    weights: NDArray[np.float32],
+    signs: NDArray[np.int64],
+    first: int,
+    stop: int,
+    dim: int,
+) -> None:
+    """Make signs (slots, words) of the slots `first` to `stop`, of their codes (slots, width) and weights (slots,)."""
+    sign(address_of(codes), address_of(weights), address_of(signs), first, stop, codes.shape[1], dim)
 
 
 def among(graph: Graph, matches: NDArray[np.uint8], matching: int) -> Graph:

@@ -8,7 +8,7 @@ Neighbor Search", arXiv:2405.12497), which turns the space at random first; what
 dimensions well enough as a rule. Where a few dimensions have most of it the error is another, and signs are not used:
 `signs_tell` looks at some rows.
 
-Signs are made of codes and live in memory only.
+Signs are made of codes, by `kernels/signs.py: sign`, when a graph is first walked, and live in memory only.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 WORD: Final = 64  # bits
 NUMBERS: Final = 2  # words of a row that come after its bits: its weight, the bits set, |x|² / |x|₁ and the error
 _FEWEST_CODES: Final = 320  # bytes of a row, from which on it takes less time to look at signs first
-ZERO_CODE: Final = 128
-_FILLED_AT_ONCE: Final = 1024  # rows, so that what is made of them stays in the cache
 PROBED_ROWS: Final = 256  # whose products are looked at
 _MOST_SPREAD, _MOST_BIAS = 1.25, 0.5  # of their errors, in those that are expected
 
@@ -30,21 +28,6 @@ _MOST_SPREAD, _MOST_BIAS = 1.25, 0.5  # of their errors, in those that are expec
 def words_of(width: int) -> int:
     """Words of a row's signs where it has `width` bytes of codes; 0 where signs would win nothing."""
     return width // WORD + NUMBERS if width >= _FEWEST_CODES else 0
-
-
-def fill_signs(codes: NDArray[np.uint8], weights: NDArray[np.float32], dim: int, signs: NDArray[np.int64]) -> None:
-    """Fill signs (rows, words) of rows with codes (rows, width) and weights (rows,)."""
-    words, thresholds = signs.shape[1] - NUMBERS, _thresholds(codes.shape[1], dim)
-    for start in range(0, len(codes), _FILLED_AT_ONCE):
-        part = slice(start, start + _FILLED_AT_ONCE)
-        positive = codes[part] > thresholds
-        signs[part, :words] = np.packbits(positive, axis=1, bitorder="little").view("<i8")
-        steps = codes[part, :dim].astype(np.float32)
-        steps -= ZERO_CODE
-        numbers = signs[part].view(np.float32)[:, 2 * words :]
-        numbers[:, 0] = weights[part]
-        numbers[:, 1] = positive.view(np.int8).sum(axis=1)
-        numbers[:, 2], numbers[:, 3] = _numbers(steps)
 
 
 def signs_tell(steps: NDArray[np.float32]) -> bool:
@@ -63,13 +46,5 @@ def _numbers(steps: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[n
     """By row, |x|² / |x|₁ and the error, for a query of length 1."""
     dim = steps.shape[1]
     squares = np.einsum("ij,ij->i", steps, steps)
-    sums = np.abs(steps) @ np.ones(dim, np.float32)  # of whole numbers below 2^24: exact in any order
-    ratio = squares / np.maximum(sums, np.float32(np.finfo(np.float32).tiny))
+    ratio = squares / np.maximum(np.abs(steps).sum(axis=1), np.float32(np.finfo(np.float32).tiny))
     return ratio, np.sqrt(np.maximum(dim * ratio * ratio - squares, 0) / max(dim - 1, 1))
-
-
-def _thresholds(width: int, dim: int) -> NDArray[np.uint8]:
-    """What codes are positive above: zeros, which may be most of a row, every second time. Padding never is."""
-    thresholds = np.full(width, 255, np.uint8)
-    thresholds[:dim] = ZERO_CODE - np.arange(dim) % 2
-    return thresholds

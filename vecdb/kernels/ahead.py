@@ -19,13 +19,19 @@ from vecdb.kernels import build
 from vecdb.kernels.graph import walk
 from vecdb.kernels.memory import PLAIN, empty_struct
 from vecdb.kernels.search import search
+from vecdb.kernels.signs import sign
 
-_RUN: Final = "import sys; sys.path[:] = {path!r}; from vecdb.kernels.ahead import load_search; load_search()"
+_RUN: Final = "import sys; sys.path[:] = {path!r}; from vecdb.kernels.ahead import load_walks; load_walks()"
 _SECONDS: Final = 60  # that the other process may take
 
 
 def load_search() -> None:
     """What searches need, by answering no queries."""
+    load_walks()
+    sign(0, 0, 0, 0, 0, 0, 0)
+
+
+def load_walks() -> None:
     nothing = empty_struct()
     none = nothing.address
     _ = walk.address
@@ -41,6 +47,7 @@ def load_linking(*, beside: bool) -> None:
         build.choose(none, 0, 0, none, 0, 0, none, none)
         build.settle(none, none, none, 0)
         build.attach(none, 0, 0, 0, 0, 0, 0, none, none)
+        sign(0, 0, 0, 0, 0, 0, 0)
     helper.wait()
     _ = walk.address
 

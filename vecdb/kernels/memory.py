@@ -180,6 +180,10 @@ def _plain_set(array: Any, index: Any, value: Any) -> None:
     array[index] = value
 
 
+def _plain_set_f32(array: Any, index: Any, value: Any) -> None:
+    _plain_set(array.view(np.float32), index, value)
+
+
 def _plain_shift(array: Any, items: Any, size: Any) -> Any:
     assert array.itemsize == size
     return array[items:]
@@ -205,6 +209,7 @@ _COMPILED: Final[dict[str, Any]] = {
 }
 _PLAIN: Final[dict[str, Callable[..., Any]]] = {
     "get_f32": _plain_get_f32,
+    "set_f32": _plain_set_f32,
     "shift": _plain_shift,
     "prefetch": lambda array, offset: None,
     "popcount": lambda word: (int(word) & 0xFFFFFFFFFFFFFFFF).bit_count(),

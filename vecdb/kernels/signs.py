@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from vecdb.kernels.distance import fetch_row
-from vecdb.kernels.jit import inline, paste
+from vecdb.kernels.jit import Kernel, inline, paste
 from vecdb.kernels.layout import (
     CODE,
     DIM,
@@ -23,6 +23,7 @@ from vecdb.kernels.layout import (
     SIGN_WORDS,
     SIGNS,
     TERMS,
+    ZERO_CODE,
 )
 from vecdb.kernels.memory import (
     CACHE_LINE,
@@ -160,3 +161,38 @@ def sift(graph: Any, count: Any, far: Any, scratch: Any) -> Any:
             fetch_row(graph, slot)
             kept += 1
     return kept
+
+
+@Kernel
+def sign(codes: Any, weights: Any, signs: Any, first: Any, stop: Any, width: Any, dim: Any) -> None:
+    """Make the signs of the slots `first` to `stop` of their codes, which are of `width` bytes, and their weights; see
+    `index/signs.py`. Slots whose codes are all 0, as none is of a row, are left out."""
+    words = width >> 6
+    for slot in range(first, stop):
+        row = shift(codes, slot * width, 1)
+        if get_u8(row, 0) == 0:
+            continue
+        here = shift(signs, slot * (words + SIGN_NUMBERS), 8)
+        count = np.int64(0)
+        total = np.int64(0)
+        squares = np.int64(0)
+        for word in range(words):
+            bits = np.int64(0)
+            for i in range(64):
+                step = get_u8(row, 64 * word + i) - ZERO_CODE
+                total += abs(step)
+                squares += step * step
+                # Of zeros, which may be most of a row, every second.
+                bits |= np.int64(step + (i & 1) > 0) << i
+            left = dim - 64 * word
+            if left < 64:
+                bits &= (np.int64(1) << left) - 1
+            set_i64(here, word, bits)
+            count += popcount(bits)
+        ratio = squares / np.float64(max(total, np.int64(1)))
+        error = math.sqrt(max(dim * ratio * ratio - squares, 0.0) / max(dim - 1, 1))
+        numbers = shift(here, words, 8)
+        set_f32(numbers, 0, get_f32(weights, slot))
+        set_f32(numbers, 1, np.float32(count))
+        set_f32(numbers, 2, np.float32(ratio))
+        set_f32(numbers, 3, np.float32(error))

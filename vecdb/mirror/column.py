@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vecdb.index.live import are_live
 from vecdb.index.quantizer import CODE_BLOCK, TRAINING_ROWS, Quantizer, inverse_lengths
 from vecdb.index.reach import reachable_from
-from vecdb.index.signs import fill_signs, words_of
+from vecdb.index.signs import words_of
 from vecdb.index.threads import Workers, usable_cores
 from vecdb.mirror.blocks import Blocks, BlocksView
 from vecdb.mirror.vectors import Ranges, Vectors, flat
@@ -48,7 +48,7 @@ _MOST_OUTLIERS: Final = 0.02  # ... of the live rows
 _LOOK_AGAIN: Final = 4  # times the rows that it was trained with
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Codes:
     """What walks of the graph compare, by slot: flat arrays, appended to as vectors are.
 
@@ -59,6 +59,7 @@ class Codes:
     codes: NDArray[np.uint8]  # (capacity, dim padded); (0, any) without a quantizer
     weights: Float32  # (capacity,)
     signs: NDArray[np.int64]  # (capacity, words); no words where it pays to compare the codes at once
+    signed: int = 0  # slots whose signs are made: when a graph is walked that has them
 
     @classmethod
     def empty(cls, quantizer: Quantizer | None, dim: int, capacity: int) -> Codes:
@@ -72,6 +73,7 @@ class Codes:
     def grown(self, used: Ranges, capacity: int) -> Codes:
         """A copy of the slots that are used, with room for more."""
         larger = Codes.empty(self.quantizer, self.codes.shape[1], capacity)
+        larger.signed = self.signed
         for first, stop in used:
             larger.codes[first:stop] = self.codes[first:stop]
             larger.weights[first:stop] = self.weights[first:stop]
@@ -82,12 +84,14 @@ class Codes:
     def nbytes(self) -> int:
         return self.codes.nbytes + self.weights.nbytes + self.signs.nbytes
 
-    def sign(self, slots: slice | Slots) -> None:
-        """Fill the signs of slots whose codes and weights are there."""
-        if self.signs.shape[1] and self.quantizer is not None:
-            dim, signs = len(self.quantizer.mean), self.signs[slots]
-            fill_signs(self.codes[slots], self.weights[slots], dim, signs)
-            self.signs[slots] = signs
+    def sign(self, slots: int) -> None:
+        """Make the signs of so many slots, where they are not made. Several threads may do so at once: they write the
+        same."""
+        from vecdb.index.graph import fill_signs
+
+        if self.quantizer is not None and self.signed < slots and self.signs.shape[1]:
+            fill_signs(self.codes, self.weights, self.signs, self.signed, slots, len(self.quantizer.mean))
+            self.signed = slots
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +132,7 @@ class ColumnVersion:
 
         assert self.codes is not None, "a column without a graph is scanned"
         codes = self.codes
+        codes.sign(self.slots)
         dim = self.column.options.dim
         return make_graph(
             self.column.options.metric,
@@ -484,13 +489,13 @@ class ColumnMirror:
         assert self.codes is not None
         metric, slots, codes, vectors = self.column.options.metric, self.slots, self.codes, self.array
         outliers = np.zeros(slots - first, np.bool_)
+        codes.signed = min(codes.signed, first)
 
         def encode(start: int, stop: int) -> None:
             if codes.quantizer is not None:
                 outliers[start - first : stop - first] = codes.quantizer.encode(
                     vectors[start:stop], metric, codes.codes[start:stop], codes.weights[start:stop]
                 )
-                codes.sign(slice(start, stop))
             else:
                 codes.weights[start:stop] = inverse_lengths(vectors[start:stop])
 
@@ -504,7 +509,6 @@ class ColumnMirror:
         bytes_, weights = codes.codes[dead], codes.weights[dead]
         codes.quantizer.encode(before.quantizer.decode(before.codes[dead, :width]), metric, bytes_, weights)
         codes.codes[dead], codes.weights[dead] = bytes_, weights
-        codes.sign(dead)
 
     def _encode(self, first: int, present: NDArray[np.bool_], workers: Workers) -> None:
         """Encode new rows. The quantizer is trained anew where too many do not fit it, and looked at again when the
