@@ -63,17 +63,36 @@ print(simd.LEVEL)
 BITS = """
 import numba, numpy as np
 from vecdb.kernels import simd
-from vecdb.kernels.memory import address_of
-from vecdb.kernels.signs import _count_words
-call = numba.njit(lambda bits, planes, blocks: simd.count_blocks(bits, planes, blocks))
-by_words = numba.njit(lambda bits, planes, words, plane: _count_words(bits, planes, words, plane))
+from vecdb.kernels.layout import DIM, FRESH, PLANES, SIGN_TERMS, SIGN_WORDS, SIGNS
+from vecdb.kernels.memory import Struct, address_of
+from vecdb.kernels.signs import _sift_each, _sift_together
+each, together = (
+    numba.njit(lambda graph, listed, count, limit, scratch: sift(graph, listed, count, limit, scratch))
+    for sift in (_sift_each, _sift_together)
+)
 rng = np.random.default_rng(0)
-for blocks in (1, 2, 3, 7, 40):
-    bits = rng.integers(-2**63, 2**63, 8 * blocks)
-    planes = rng.integers(-2**63, 2**63, (simd.QUERY_BITS, 8 * blocks))
-    right = sum(int(word).bit_count() << plane for plane in range(4) for word in (bits & planes[plane]).view(np.uint64))
-    assert call(address_of(bits), address_of(planes), blocks) == right, blocks
-    assert by_words(address_of(bits), address_of(planes), 8 * blocks, 8 * blocks) == right, blocks
+for words in (6, 8, 14, 54):
+    blocks = -(-(words + 2) // 8)
+    signs = np.zeros((1001, words + 2), np.int64)
+    signs[:-1, :words] = rng.integers(-2**63, 2**63, (1000, words))
+    signs[:, words:].view(np.float32)[:] = rng.random((1001, 4))
+    planes = np.zeros((simd.QUERY_BITS, 8 * blocks), np.int64)
+    planes[:, :words] = rng.integers(-2**63, 2**63, (simd.QUERY_BITS, words))
+    terms = rng.random(4).astype(np.float32)
+    count = [sum(int(w).bit_count() << p for p in range(4) for w in (row & planes[p, :words]).view(np.uint64))
+             for row in signs[:-1, :words]]
+    weight, bits, ratio, error = signs[:-1, words:].copy().view(np.float32).astype(np.float64).T
+    least = weight - ratio * (terms[0] * np.array(count) + terms[1] * bits + terms[2]) - error * terms[3]
+    limit = np.sort(least)[299:301].mean()
+    fresh = np.zeros(1008, np.int64)
+    graph = Struct(*[np.zeros(384, np.uint8) if n == 4 else 0 for n in range(19)], signs, words + 2)
+    scratch = Struct(0, 0, 0, 0, fresh, 0, 0, 0, 0, 0, 0, planes, terms)
+    for sift in (each, together):
+        for some in (1000, 995, 7, 8, 1):
+            listed = rng.permutation(1000)[:some]
+            fresh[:some], fresh[some:] = listed, listed[0]
+            kept = sift(graph.address, address_of(fresh), some, np.float32(limit), scratch.address)
+            assert fresh[:kept].tolist() == listed[least[listed] <= limit].tolist(), (words, some)
 print(simd.LEVEL)
 """
 

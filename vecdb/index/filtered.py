@@ -22,7 +22,7 @@ def scan(
     not `measured`."""
     queries = np.ascontiguousarray(queries)
     beam = ef or 0
-    scratch = scratch_for(graph, 1, beam + 1)
+    scratch = scratch_for(graph, 1, max(beam + 1, kernel.SIFTED))
     slots, distances, counts, _ = Nearest.empty(len(queries), k)
     kernel.scan(
         graph.struct.address,

@@ -48,7 +48,7 @@ from vecdb.kernels.layout import (
     WALK,
 )
 from vecdb.kernels.memory import CACHE_LINE, call, field, get_f32, get_i32, get_i64, get_u8, prefetch, set_i64, shift
-from vecdb.kernels.signs import fetch_signs, has_signs, sift
+from vecdb.kernels.signs import fetch_signs, has_signs, sift_fresh
 from vecdb.kernels.simd import number_of, sort_key
 
 # A key of the pool: the distance's sort key, node * 4, flags. So node numbers have 30 bits.
@@ -302,7 +302,7 @@ def walk(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: 
         for i in range(at, min(at + together, size)):
             fetch_record(graph, layer, node_of(get_i64(pool, i)))
         if sifted:
-            count = sift(graph, count, far, scratch)
+            count = sift_fresh(graph, count, far, scratch)
         # First all distances, then all insertions: a branch that goes another way than guessed holds up no distance.
         _compare(graph, layer, count, scratch)
         for i in range(count):

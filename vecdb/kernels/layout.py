@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.kernels.memory import Struct
-from vecdb.kernels.simd import CODE_BLOCK, QUERY_BITS, WORD_BLOCK
+from vecdb.kernels.simd import CODE_BLOCK, QUERY_BITS, ROWS_TOGETHER, WORD_BLOCK
 
 # Metric numbers, as kernels see them.
 L2, IP, COSINE = 0, 1, 2
@@ -95,7 +95,7 @@ def new_scratch(nodes: int, pool: int, fresh: int, dim: int, walk: Any) -> Struc
         words,
         np.zeros(pool, np.int64),  # keys, sorted
         pool,
-        np.zeros(fresh, np.int64),  # neighbours met for the first time
+        np.zeros(fresh + ROWS_TOGETHER, np.int64),  # neighbours met for the first time
         np.zeros(-(-dim // CODE_BLOCK) * CODE_BLOCK, np.uint8),  # the query as codes less ZERO_CODE, as s8
         np.zeros(dim, np.float32),  # the query; of unit length under cosine
         np.zeros(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import llvmlite.binding as llvm
@@ -28,6 +28,7 @@ from vecdb.kernels.memory import I8, I32, I64, PLAIN, declare, pointer
 
 CODE_BLOCK: Final = 64  # codes of a row are padded to a multiple of it
 WORD_BLOCK: Final = 8  # words of a vector register in which bits are counted
+ROWS_TOGETHER: Final = 8  # whose bits are counted together
 QUERY_BITS: Final = 4  # a dimension, of a query that is compared with bits: so many planes
 
 AVX512, AVX2, NEON, PORTABLE = "avx512", "avx2", "neon", "portable"
@@ -70,7 +71,7 @@ def choose_level(wanted: str | None) -> str:
 
 
 LEVEL: Final = choose_level(os.environ.get("VECDB_SIMD"))
-# Whether bits of many words are counted by one instruction, which reads whole blocks of words.
+# Whether bits of many words are counted by one instruction: then `near_rows`, which reads whole blocks, is fast.
 COUNTS_BLOCKS: Final = LEVEL == AVX512 and _features().get("avx512vpopcntdq", False) and not PLAIN
 
 
@@ -92,34 +93,44 @@ def emit_dot(level: str, builder: ir.IRBuilder, codes: ir.Value, query: ir.Value
     return builder.call(add, [both])
 
 
-def emit_count(builder: ir.IRBuilder, bits: ir.Value, planes: ir.Value, blocks: ir.Value) -> ir.Value:
-    """LLVM code for the sum of 2**p times the bits that words have in common with plane p, of QUERY_BITS planes; over
-    one or more blocks of WORD_BLOCK words, both pointers of 64 bits. The planes lie one behind the other."""
-    vector = ir.VectorType(I64, WORD_BLOCK)
-    ones = declare(builder, f"llvm.ctpop.v{WORD_BLOCK}i64", vector, [vector])
-
-    def count(number: ir.Value) -> ir.Value:
-        block = _load(builder, builder.gep(bits, [_times(builder, number, WORD_BLOCK)]), vector)
-        total = ir.Constant(vector, [0] * WORD_BLOCK)
-        for plane in range(QUERY_BITS):
-            place = builder.add(_times(builder, blocks, plane), number)
-            other = _load(builder, builder.gep(planes, [_times(builder, place, WORD_BLOCK)]), vector)
-            common = builder.call(ones, [builder.and_(block, other)])
-            total = builder.add(total, builder.shl(common, ir.Constant(vector, [plane] * WORD_BLOCK)))
-        return total
-
-    # The first block, often the only one, by itself: LLVM unrolls the loop, which then begins late.
+def emit_counts(builder: ir.IRBuilder, rows: Sequence[ir.Value], planes: ir.Value, blocks: ir.Value) -> ir.Value:
+    """LLVM code for a vector of sums, one for each of ROWS_TOGETHER rows: of 2**p times the bits that it has in common
+    with plane p, of QUERY_BITS planes that lie one behind the other. Rows have one or more blocks of WORD_BLOCK words;
+    all pointers are of 64 bits."""
+    vector = ir.VectorType(I64, ROWS_TOGETHER)
+    ones = declare(builder, f"llvm.ctpop.v{ROWS_TOGETHER}i64", vector, [vector])
     allocate: Any = cgutils.alloca_once_value
-    total = allocate(builder, ir.Constant(vector, [0] * WORD_BLOCK))
-    first = ir.Constant(blocks.type, 0)
-    builder.store(count(first), total)
-    with cgutils.for_range_slice(builder, ir.Constant(blocks.type, 1), blocks, ir.Constant(blocks.type, 1)) as (
-        number,
-        _,
-    ):
-        builder.store(builder.add(builder.load(total), count(number)), total)
-    add = declare(builder, f"llvm.vector.reduce.add.v{WORD_BLOCK}i64", I64, [vector])
-    return builder.call(add, [builder.load(total)])
+    totals = [allocate(builder, ir.Constant(vector, [0] * ROWS_TOGETHER)) for _ in rows]
+    with cgutils.for_range(builder, blocks) as loop:
+        places = [builder.add(_times(builder, blocks, plane), loop.index) for plane in range(QUERY_BITS)]
+        others = [_load(builder, builder.gep(planes, [_times(builder, place, WORD_BLOCK)]), vector) for place in places]
+        for row, total in zip(rows, totals, strict=True):
+            block = _load(builder, builder.gep(row, [_times(builder, loop.index, WORD_BLOCK)]), vector)
+            counts = [builder.call(ones, [builder.and_(block, other)]) for other in others]
+            count = counts[-1]
+            for lower in reversed(counts[:-1]):
+                count = builder.add(builder.add(count, count), lower)
+            builder.store(builder.add(builder.load(total), count), total)
+    return _sum_each(builder, [builder.load(total) for total in totals])
+
+
+def _sum_each(builder: ir.IRBuilder, vectors: list[ir.Value]) -> ir.Value:
+    """The sum of each of so many vectors as they have lanes."""
+    lanes = len(vectors)
+    step = 1
+    while len(vectors) > 1:
+        # Of two vectors, lanes whose numbers have the bit are added to those without it, side by side.
+        low = [lane + lanes - step if lane & step else lane for lane in range(lanes)]
+        high = [lane + lanes if lane & step else lane + step for lane in range(lanes)]
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [builder.add(_pick(builder, *pair, low), _pick(builder, *pair, high)) for pair in pairs]
+        step *= 2
+    return vectors[0]
+
+
+def _pick(builder: ir.IRBuilder, first: ir.Value, second: ir.Value, lanes: Sequence[int]) -> ir.Value:
+    """A vector of lanes of two, those of the second numbered after the first's."""
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
 
 
 def _times(builder: ir.IRBuilder, number: ir.Value, factor: int) -> ir.Value:
@@ -187,12 +198,50 @@ def _dot(typing: Any, codes: Any, query: Any, width: Any) -> Any:
 
 
 @intrinsic
-def _count_blocks(typing: Any, bits: Any, planes: Any, blocks: Any) -> Any:
+def _near_rows(
+    typing: Any, slots: Any, signs: Any, stride: Any, planes: Any, blocks: Any, numbers: Any, terms: Any, limit: Any
+) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        bits, planes, blocks = arguments
-        return emit_count(builder, pointer(builder, bits, I64), pointer(builder, planes, I64), blocks)
+        slots, signs, stride, planes, blocks, numbers, terms, limit = arguments
+        lanes = range(ROWS_TOGETHER)
+        floats = ir.VectorType(_FLOAT, ROWS_TOGETHER)
 
-    return types.int64(types.int64, types.int64, types.int64), generate
+        def splat(value: ir.Value) -> ir.Value:
+            undefined = ir.Constant(floats, ir.Undefined)
+            first = builder.insert_element(undefined, value, ir.Constant(I32, 0))
+            return _pick(builder, first, undefined, [0 for _ in lanes])
+
+        listed, words = pointer(builder, slots, I64), pointer(builder, signs, I64)
+        chosen = [builder.load(builder.gep(listed, [ir.Constant(I64, lane)])) for lane in lanes]
+        rows = [builder.gep(words, [builder.mul(slot, stride)]) for slot in chosen]
+        count = builder.sitofp(emit_counts(builder, rows, pointer(builder, planes, I64), blocks), floats)
+        # Four floats a row, as a vector of each.
+        kind = ir.VectorType(_FLOAT, 4)
+        parts = [_load(builder, builder.gep(row, [numbers]), kind) for row in rows]
+        while len(parts) > 1:
+            together = range(2 * parts[0].type.count)
+            parts = [_pick(builder, *pair, together) for pair in zip(parts[::2], parts[1::2], strict=True)]
+        weight, bits, ratio, error = (
+            _pick(builder, parts[0], parts[0], [4 * lane + number for lane in lanes]) for number in range(4)
+        )
+        place = pointer(builder, terms, _FLOAT)
+        term = [splat(builder.load(builder.gep(place, [ir.Constant(I64, number)]))) for number in range(4)]
+        product = builder.fadd(builder.fadd(builder.fmul(term[0], count), builder.fmul(term[1], bits)), term[2])
+        least = builder.fsub(builder.fsub(weight, builder.fmul(ratio, product)), builder.fmul(error, term[3]))
+        near = builder.fcmp_ordered("<=", least, splat(limit))
+        return builder.zext(builder.bitcast(near, I8), I64)
+
+    return types.int64(*[types.int64] * 7, types.float32), generate
+
+
+@intrinsic
+def _trailing_zeros(typing: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        flag = ir.IntType(1)
+        count = declare(builder, "llvm.cttz.i64", I64, [I64, flag])
+        return builder.call(count, [arguments[0], ir.Constant(flag, 1)])
+
+    return types.int64(types.int64), generate
 
 
 @intrinsic
@@ -235,8 +284,11 @@ def _plain_number_of(key: Any) -> Any:
 
 # dot(address of u8 codes, address of an s8 query, width) → int32
 # sort_key(float32) → int64 that sorts as it, its lower half 0; number_of(key) → the float32
-# count_blocks(address of words, of planes, blocks) → int64, see `emit_count`
+# near_rows(address of ROWS_TOGETHER slots, of signs, words of a row, address of planes, blocks, words before a row's
+# numbers, address of terms, limit) → int64: a bit for each row whose `signs.least_distance` is at most the limit
+# trailing_zeros(int64, not 0) → int64
 dot: Any = _plain_dot if PLAIN else _dot
-count_blocks: Any = _count_blocks
+near_rows: Any = _near_rows
+trailing_zeros: Any = _trailing_zeros
 sort_key: Any = _plain_sort_key if PLAIN else _sort_key
 number_of: Any = _plain_number_of if PLAIN else _number_of
