@@ -59,6 +59,10 @@ NODE_MASK: Final = 0xFFFFFFFF
 # are on their way from memory at once: with a large beam they would be expanded anyway.
 _PLACES_PER_NODE: Final = 32
 MOST_TOGETHER: Final = 4
+# Live keys that a walk hopes for among those which tell, for the first time, whether it goes on: the nearest of so many
+# times as many that it has met.
+_ENOUGH: Final = 16
+_MET: Final = 4
 # How much farther than the k-th a walk goes on to look, by the root of its beam.
 _REACH: Final = np.float32(0.007)
 ANYWHERE: Final = 0x7F800000 << 32  # of an infinite distance
@@ -234,11 +238,15 @@ def _begin(layer: Any, size: Any, scratch: Any) -> Any:
 
 
 @paste
-def _times_as_far(pool: Any, ef: Any, hoped: Any) -> Any:
-    """How much farther than `ef` a walk should go that hopes for so many live keys among the first `ef`: where they are
-    fewer it may overlook some, where they are fewer than half of it most, so that it had better give up: 0."""
+def _look(pool: Any, at: Any, look: Any, ef: Any, least: Any, hoped: Any) -> Any:
+    """What becomes of (ef, least, hoped). Where the first `ef` keys, once a walk is `at` them, have fewer live than is
+    hoped, it may overlook some, and goes twice as far; where they have fewer than half, most, and it had better give
+    up: `ef` is 0. So it is before, where the first `look` have fewer than a quarter of their share."""
+    if at < ef:
+        return ef if 4 * _count_live(pool, look) * ef >= look * hoped else np.int64(0), least, hoped
     many = _count_live(pool, ef)
-    return 1 if many >= hoped else 2 if 2 * many >= hoped else 0
+    times = 1 if many >= hoped else 2 if 2 * many >= hoped else 0
+    return times * ef, times * least, np.int64(0)
 
 
 @paste
@@ -269,20 +277,20 @@ def walk(graph: Any, layer: Any, size: Any, ef: Any, least: Any, hoped: Any, k: 
     not compared further. Returns the number of keys in the pool, 0 where it gave up, and 2^32 times that of the rows
     that were compared.
     """
-    pool = field(scratch, POOL)
+    pool, room = field(scratch, POOL), field(scratch, POOL_SIZE)
     fresh = field(scratch, FRESH)
-    room = field(scratch, POOL_SIZE)
     together = min(1 + max(ef, least) // _PLACES_PER_NODE, MOST_TOGETHER)
+    look = _ENOUGH * ef // max(hoped, np.int64(1))
     live = _begin(layer, size, scratch)
     at, compared = np.int64(0), np.int64(0)
     bound: Any = np.int64(ANYWHERE)
     by_signs = signs and layer == 0 and has_signs(graph)
     while at < size:
-        if hoped > 0 and at >= ef:
-            times = _times_as_far(pool, ef, hoped)
-            if times == 0:
+        if hoped > 0 and (at >= ef or size >= _MET * look):
+            ef, least, hoped = _look(pool, at, look, ef, least, hoped)
+            if ef == 0:
                 return compared << 32
-            ef, least, hoped = times * ef, times * least, 0
+            look = 2 * look
         if k > 0 and live >= k:
             bound = _bound(pool, k, max(ef, least), scratch)
         far = _edge(pool, size, size == room or (size >= ef and live >= least), bound)

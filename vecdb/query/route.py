@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from vecdb.index.readiness import KERNELS
 from vecdb.mirror.column import ColumnVersion
 from vecdb.options import DEFAULT_EF
 
@@ -14,8 +15,10 @@ Strategy: TypeAlias = Literal["scan", "codes", "graph"]
 _COMPARED_PER_EF: Final = 16
 # Of rows that match a filter, so many are measured by their vectors sooner than anything else is begun.
 _FEW: Final = 256
-# A walk that keeps only what matches takes, for each row that it meets on its way, the time of so many codes in a scan.
+# A walk that keeps only what matches takes, for each row that it meets on its way, the time of so many rows in a scan:
+# by their codes, and where most are told as too far by their signs.
 _CODES_PER_PLACE: Final = 48
+_SIFTED_PER_PLACE: Final = 110
 
 
 class Route(NamedTuple):
@@ -48,7 +51,8 @@ def choose_route(version: ColumnVersion, k: int, ef: int | None, exact: bool, ma
     if found <= _FEW:
         return scan
     met = max(beam, least_matching(k, beam) * (live + version.state.waiting) // found)
-    if found <= _CODES_PER_PLACE * met:
+    sifts = version.codes is not None and version.codes.signs.shape[1] > 0 and KERNELS.sift
+    if found <= (_SIFTED_PER_PLACE if sifts else _CODES_PER_PLACE) * met:
         measured = max(beam, 4 * k)
         return Route("codes", measured, found) if _has_codes(version) and measured < found else scan
     return Route("graph", beam, _COMPARED_PER_EF * met)
