@@ -52,7 +52,7 @@ def test_a_beam_finds_what_the_plain_one_finds(rng: np.random.Generator, metric:
             early = metric != "ip" and 8 * ef < len(live)
             wide = ef + max(0, ef - 16) // 2 if early else ef
             power = 2 if metric == "cosine" else 1
-            walked = beam(lists, far.__getitem__, live.__contains__, node, wide, k if early else 0, power)
+            walked = beam(lists, far.__getitem__, live.__contains__, node, wide, max(k, 10) if early else 0, power)
             found = graph.search(version.graph, query[None], k, ef)
             assert found.slots[0, : found.counts[0]].tolist() == [slot for slot in walked if slot in live][:k]
 
@@ -67,6 +67,18 @@ def test_a_walk_ends_where_only_what_is_much_farther_is_left(rng: np.random.Gene
     assert standing_out.compared < in_the_crowd.compared / 2
     right = [nearest(np.concatenate([crowd, few]), query, "l2", 10) for query in few]
     assert recall(standing_out.slots.tolist(), right) == 1.0
+
+
+@pytest.mark.parametrize("dim", [8, 24])
+def test_the_nearest_is_found_whatever_k_is(rng: np.random.Generator, dim: int) -> None:
+    """A walk that asks for one must not end beside the first that nobody near is nearer than."""
+    vectors, queries = rng.normal(size=(4000, dim)).astype(np.float32), rng.normal(size=(300, dim)).astype(np.float32)
+    version = build(vectors, Vector(dim, "l2")).present()
+    many = graph.search(version.graph, queries, 10, 64)
+    for k in (1, 2, 5):
+        few = graph.search(version.graph, queries, k, 64)
+        assert few.compared == many.compared
+        assert np.mean(few.slots == many.slots[:, :k]) > 0.99, "fewer are measured by their vectors, that is all"
 
 
 def links(record: np.ndarray) -> list[int]:

@@ -38,6 +38,7 @@ _TARGETS_AT_ONCE: Final = 512
 _SHARE_HOPED: Final = 0.9
 _WHOLE: Final = 8  # times the beam: of fewer rows, a search does not end early
 _NARROW: Final = 16  # up to this beam, searches hardly ever end early
+_NEAREST: Final = 10  # at the least, that are found before a search ends early: fewer may all be in a corner
 _LOCAL = threading.local()
 
 
@@ -152,7 +153,7 @@ def search(
         address_of(queries),
         len(queries),
         k,
-        k if adaptive else 0,
+        max(k, _NEAREST) if adaptive else 0,
         width,
         least,
         hoped,
