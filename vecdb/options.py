@@ -56,6 +56,7 @@ MAX_LIKE_PATTERN: Final = 1000  # characters
 
 # SQL.
 MAX_SQL_TEXT: Final = 1 << 20  # characters
+MAX_SQL_TERMS: Final = 2000  # AND and OR in a statement, in all its filters; an IN is one condition
 
 # Storage.
 DEFAULT_TIMEOUT: Final = 5.0

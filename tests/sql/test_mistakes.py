@@ -175,3 +175,26 @@ def test_more_than_there_is_room_for(tables: vecdb.Database) -> None:
             tables.execute(sql)
         except vecdb.Error as error:
             assert isinstance(error, (vecdb.LimitError, vecdb.SqlError))
+
+
+@pytest.mark.parametrize(
+    ("sql", "word"),
+    [
+        ("SELECT id FROM notes WHERE " + "(" * 10_000 + "1" + ")" * 10_000, "24 levels deep, at line 1, column 52"),
+        ("SELECT id FROM notes WHERE " + " AND ".join(["year = 1"] * 10_000), "9999 AND and OR; the most is 2000"),
+        ("SELECT id FROM notes WHERE " + " or ".join(["year = 1"] * 10_000), "9999 AND and OR"),
+    ],
+)
+def test_too_much_is_refused_before_it_is_parsed(
+    tables: vecdb.Database, sql: str, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vecdb.sql.tokens._Reader", None)
+    with pytest.raises(vecdb.LimitError, match=re.escape(word)):
+        tables.execute(sql)
+
+
+def test_what_only_looks_like_too_much(tables: vecdb.Database) -> None:
+    assert tables.execute("SELECT '" + "(" * 3000 + "', 1 -- " + "(" * 3000).fetchall() == [("(" * 3000, 1)]
+    assert tables.execute("SELECT '" + " and or" * 3000 + "'").fetchall() == [(" and or" * 3000,)]
+    years = " OR ".join(f"year BETWEEN {year} AND {year}" for year in range(450))
+    assert tables.execute(f"SELECT id FROM notes WHERE {years}").fetchall() == []

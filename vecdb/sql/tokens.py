@@ -17,7 +17,7 @@ from sqlglot.errors import ParseError, TokenError
 from vecdb.errors import LimitError
 from vecdb.filters.place import TextPlace
 from vecdb.filters.tokens import CONTAINS, Parameter
-from vecdb.options import MAX_FILTER_DEPTH, MAX_SQL_TEXT
+from vecdb.options import MAX_FILTER_DEPTH, MAX_SQL_TERMS, MAX_SQL_TEXT
 from vecdb.sql.mistake import mistake
 
 
@@ -62,6 +62,8 @@ _SYMBOLS: Final = frozenset([*"(),.;+-*/%=<>?:[]", "||", "==", "!=", "<>", "<=",
 _NUMBER: Final = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WORDS: Final = re.compile(r"[^\W\d]\w*(\s+\w+)*")
 _CLOSED: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+_PARENTHESES: Final = re.compile("[()]")
+_JOINS: Final = re.compile(r"\b(?:AND|OR|BETWEEN)\b", re.IGNORECASE)
 _OPENED: Final = re.compile(r"""['"]|/\*""")
 _PREFIXES: Final = frozenset([TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.L_PAREN, TokenType.CASE])
 _ENDS: Final = frozenset([TokenType.R_PAREN, TokenType.STRING, TokenType.IDENTIFIER, TokenType.VAR])
@@ -92,9 +94,29 @@ def read_tokens(text: str) -> Tokens:
     """The tokens of one statement. Raises SqlError and LimitError, with the place."""
     if len(text) > MAX_SQL_TEXT:
         raise LimitError(f"a statement has {len(text)} characters; the most is {MAX_SQL_TEXT}. Use parameters")
+    _check_size(text)
     reader = _Reader(text)
     reader.read()
     return Tokens(text, reader.tokens, tuple(reader.parameters))
+
+
+def _check_size(text: str) -> None:
+    """Refuse what has too many parts before sqlglot takes its time for each: a second for 10,000 conditions."""
+    if len(text) <= MAX_SQL_TERMS and text.count("(") <= MAX_FILTER_DEPTH:
+        return
+    bare = _CLOSED.sub(lambda closed: " " * len(closed[0]), text)
+    depth = 0
+    for found in _PARENTHESES.finditer(bare):
+        depth += 1 if found[0] == "(" else -1
+        if depth > MAX_FILTER_DEPTH:
+            raise _too_deep(TextPlace(text, found.start()))
+    terms = sum(-1 if word.upper() == "BETWEEN" else 1 for word in _JOINS.findall(bare))
+    if terms > MAX_SQL_TERMS:
+        raise LimitError(f"a statement has {terms} AND and OR; the most is {MAX_SQL_TERMS}. Many values: IN")
+
+
+def _too_deep(place: TextPlace) -> LimitError:
+    return LimitError(f"a statement is more than {MAX_FILTER_DEPTH} levels deep, at {place}")
 
 
 class _Reader:
@@ -182,7 +204,7 @@ class _Reader:
         else:
             self._depth = self._open[-1][1] + 1 if self._open else 0
         if self._depth > MAX_FILTER_DEPTH:
-            raise LimitError(f"a statement is more than {MAX_FILTER_DEPTH} levels deep, at {self._place(token)}")
+            raise _too_deep(self._place(token))
 
     def _add_parameter(self, token: Token, key: int | str) -> None:
         if self.parameters and type(self.parameters[0].key) is not type(key):
