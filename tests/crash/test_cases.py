@@ -21,7 +21,10 @@ CASES: dict[str, list[str]] = {
         "crash/test_reliability.py::test_a_power_cut_with_durability_normal_leaves_a_whole_version",
         "crash/test_reliability.py::test_a_disk_that_lies_is_caught",
     ],
-    "3 SIGKILL while holding the writer's lock": ["concurrency/test_locks.py::test_a_process_that_is_killed_at_a_step"],
+    "3 SIGKILL while holding the writer's lock": [
+        "concurrency/test_locks.py::test_a_process_that_is_killed_at_a_step",
+        "concurrency/test_locks.py::test_a_process_that_is_killed_before_it_told_readers",
+    ],
     "4 no space on commit": [
         "crash/test_full_disk.py::test_no_space_on_a_small_disk",
         "crash/test_full_disk.py::test_no_space_as_a_limit_on_the_size_of_files",

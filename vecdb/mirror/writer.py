@@ -45,6 +45,10 @@ class Writer(View):
         try:
             gate.acquire(self._turn, timeout)
             self._base: CommittedView = mirror.view()
+            if not self._base.reader.is_newest():
+                self._base.close()
+                mirror.environment.show_last_commit()
+                self._base = mirror.view()
             self._tables: dict[int, Table] = dict(self._base.tables)
             self._next_table = self._base.version.state.next_table
             self._records = PendingWrites(self._base.records)

@@ -380,6 +380,16 @@ class Environment:
                     return
                 raise failure from error
 
+    def last_commit(self) -> int:
+        """LMDB's number of the file's newest commit, whether readers see it or not."""
+        return int(self._lmdb.info()["last_txnid"])
+
+    def show_last_commit(self) -> None:
+        """Have readers see the newest commit, whose writer may have died between writing it and telling them: LMDB
+        makes up for that where it finds that its lock's owner is dead. The caller holds the gate."""
+        with suppress(lmdb.Error), self._while_writing():  # an error is met again by who writes
+            self._lmdb.begin(write=True).abort()
+
     def _is_durable(self, changes: Changes, failure: DatabaseError) -> bool:
         """Whether a commit that failed is in the file all the same, and will stay."""
         try:

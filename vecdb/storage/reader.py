@@ -94,6 +94,10 @@ class ReadTransaction(Sealed):
     def count(self, space: Space) -> int:
         return self.size_of(space)[0]
 
+    def is_newest(self) -> bool:
+        """Whether the file has no later commit. One whose writer died before it told readers is not seen by them."""
+        return self._lmdb().id() == self._environment.last_commit()
+
     def copy_to(self, descriptor: int) -> None:
         """Write what this transaction reads into an empty file, without free pages. Threads run on meanwhile."""
         self._environment.copy(self._lmdb(), descriptor)
