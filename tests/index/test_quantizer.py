@@ -148,3 +148,23 @@ def test_files_hold_codes_only_where_they_are_used(tmp_path: Path, rng: np.rando
             table.insert(range(2000), vectors)
         sizes[quantization] = os.path.getsize(place)
     assert 380 <= (sizes["u8"] - sizes["none"]) / 2000 <= 440
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize("make", ["cubes of exponentials", "log-normal", "Student's t"])
+def test_what_is_far_off_is_not_clipped_where_it_tells_rows_apart(
+    db: vecdb.Database, rng: np.random.Generator, make: str, metric: Metric
+) -> None:
+    def draw(rows: int) -> np.ndarray:
+        if make == "cubes of exponentials":
+            return rng.exponential(size=(rows, 256)) ** 3
+        return rng.lognormal(sigma=1.5, size=(rows, 256)) if make == "log-normal" else rng.standard_t(3, (rows, 256))
+
+    vectors, queries = draw(4000).astype(np.float32), draw(60).astype(np.float32)
+    found = {}
+    for quantization in ("u8", "none"):
+        table = db.create_table(quantization, dim=256, metric=metric, quantization=quantization)
+        table.insert(range(4000), vectors)
+        ids = table.search_batch(queries, ef=100).ids
+        found[quantization] = recall(ids.tolist(), [nearest(vectors, query, metric, 10) for query in queries])
+    assert found["u8"] >= found["none"] - 0.06, found

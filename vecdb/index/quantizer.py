@@ -20,8 +20,12 @@ Float32 = NDArray[np.float32]
 
 TRAINING_ROWS = 10_000
 CODE_BLOCK = 64  # codes of a row are padded to a multiple of it, as kernels want it
-_CLIPPED = 0.0005  # share of the numbers that training leaves outside the range
-_TAIL = 4.0  # times what 95 % of the numbers reach is the farthest range: a few rows far off must not coarsen all codes
+# Ranges that training tries, on some of the rows. A few rows far off must not coarsen all codes; but where what is far
+# off tells rows apart, it must not be clipped.
+_CLIPPED = 0.0005  # share of the numbers that are left outside of the second; outside of the third none are, and ...
+_TAIL = 4.0  # ... the first is at most so many times what 95 % of them reach
+_AS_GOOD = 0.005  # of the neighbours, that a finer range may miss
+_COMPARED_ROWS, _ASKED_ROWS, _NEAREST = 1024, 64, 10
 _TOP = 127
 ZERO_CODE = 128  # of the mean; padding too, which so adds nothing to any distance
 _MOST_CLIPPED = 0.05  # share of a row's numbers outside the range, above which the row is an outlier
@@ -40,13 +44,7 @@ class Quantizer:
         """From some vectors (rows, dim): all of them, or a sample."""
         sample = _directions(vectors, metric)
         mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
-        spread = np.abs(sample - mean).ravel()
-        most, tail = (min(len(spread) - 1, int(len(spread) * share)) for share in (1 - _CLIPPED, 0.95))
-        spread.partition((tail, most))
-        top = float(spread[most])
-        if metric != "ip":  # where the longest rows are the nearest
-            top = min(top, _TAIL * float(spread[tail]))
-        top = top or float(spread.max())
+        top = _choose_range(sample - mean, mean, metric)
         step = max(top / _TOP, float(np.finfo(np.float32).tiny))
         some = sample[:: max(1, len(sample) // PROBED_ROWS)][:PROBED_ROWS]
         return cls(mean, step, signs_tell((some - mean) / np.float32(step)))
@@ -88,6 +86,39 @@ class Quantizer:
         """About the vectors of codes (rows, dim); under cosine their directions."""
         vectors: Float32 = self.mean + (codes.astype(np.float32) - ZERO_CODE) * np.float32(self.step)
         return vectors
+
+
+def _choose_range(centred: Float32, mean: Float32, metric: Metric) -> float:
+    """How far codes reach from the mean, of rows less it: the least that finds about as many neighbours as any."""
+    spread = np.abs(centred).ravel()
+    tail, most = (min(len(spread) - 1, int(len(spread) * share)) for share in (0.95, 1 - _CLIPPED))
+    spread.partition((tail, most))
+    usual, all_ = float(spread[most]), float(spread[most:].max())
+    # Those of inner products whose numbers are large are the nearest.
+    ranges = [usual, all_] if metric == "ip" else [min(usual, _TAIL * float(spread[tail])), usual, all_]
+    ranges = sorted({reach for reach in ranges if reach > 0}) or [all_]
+    if len(ranges) == 1:
+        return ranges[0]
+    rows = centred[:: max(1, len(centred) // _COMPARED_ROWS)][:_COMPARED_ROWS]
+    queries = rows[:: max(1, len(rows) // _ASKED_ROWS)] + (mean if metric == "ip" else 0)
+    right = _nearest(rows, queries, metric)
+    found = []
+    for reach in ranges:
+        step = np.float32(reach / _TOP)
+        rounded = np.rint(rows / step).clip(-_TOP, _TOP) * step
+        near = _nearest(rounded, queries, metric)
+        # Of rows that a coarse range makes alike, too many are near.
+        found.append(np.count_nonzero(near & right) / max(np.count_nonzero(near), np.count_nonzero(right)))
+    return next(reach for reach, share in zip(ranges, found, strict=True) if share >= max(found) - _AS_GOOD)
+
+
+def _nearest(rows: Float32, queries: Float32, metric: Metric) -> NDArray[np.bool_]:
+    """(rows, queries): which rows are the ten nearest of each query."""
+    scores = -2 * (rows @ queries.T)
+    if metric != "ip":
+        scores += np.einsum("ij,ij->i", rows, rows)[:, None]
+    last = min(_NEAREST, len(rows)) - 1
+    return np.asarray(scores <= np.partition(scores, last, axis=0)[last])
 
 
 def inverse_lengths(vectors: Float32) -> Float32:
