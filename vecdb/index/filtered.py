@@ -22,7 +22,7 @@ def scan(
     not `measured`."""
     queries = np.ascontiguousarray(queries)
     beam = ef or 0
-    scratch = scratch_for(graph, 1, max(beam + 1, kernel.SIFTED))
+    scratch = scratch_for(graph, 1, max(beam + 1, kernel.TOGETHER))
     slots, distances, counts, _ = Nearest.empty(len(queries), k)
     kernel.scan(
         graph.struct.address,

@@ -12,11 +12,11 @@ from vecdb.kernels.jit import Kernel, paste
 from vecdb.kernels.layout import DIM, FRESH, POOL
 from vecdb.kernels.memory import field, get_i64, set_i64, shift
 from vecdb.kernels.search import answer, measure
-from vecdb.kernels.signs import fetch_signs, has_signs, load_signs, sift, sift_fresh
+from vecdb.kernels.signs import fetch_signs, has_signs, load_signs, pad, sift
 from vecdb.kernels.simd import COUNTS_BLOCKS, sort_key
 
 _AHEAD: Final = 12  # rows fetched ahead in a scan
-SIFTED: Final = 128  # rows that are looked at by their signs before those are compared that may be near
+TOGETHER: Final = 128  # rows that are looked at by their signs before those are compared that may be near
 
 
 @paste
@@ -33,7 +33,7 @@ def _put_nearer(graph: Any, slot: Any, size: Any, ef: Any, scratch: Any) -> Any:
 
 
 @paste
-def _compare(graph: Any, listed: Any, length: Any, ef: Any, scratch: Any) -> Any:
+def _compare_each(graph: Any, listed: Any, length: Any, ef: Any, scratch: Any) -> Any:
     """Fill the pool with the keys of the `ef` nearest of so many slots by their codes; how many they are."""
     size = np.int64(0)
     for i in range(min(length, _AHEAD)):
@@ -46,24 +46,35 @@ def _compare(graph: Any, listed: Any, length: Any, ef: Any, scratch: Any) -> Any
 
 
 @paste
-def _compare_sifted(graph: Any, listed: Any, first: Any, length: Any, ef: Any, scratch: Any) -> None:
-    """The same of the slots from `first` on, with a pool that is full: most are too far by their signs."""
-    pool = field(scratch, POOL)
-    fresh = field(scratch, FRESH)
-    for start in range(first, length, SIFTED):
+def _compare_near(graph: Any, listed: Any, length: Any, ef: Any, scratch: Any) -> Any:
+    """The same; of rows that have signs, once the pool is full, only those that may be near by them are compared."""
+    pool, fresh = field(scratch, POOL), field(scratch, FRESH)
+    if has_signs(graph):
+        load_signs(graph, scratch)
+    size = np.int64(0)
+    for start in range(0, length, TOGETHER):
+        count = min(length - start, TOGETHER)
         here = shift(listed, start, 8)
-        for i in range(SIFTED, min(2 * SIFTED, length - start)):
-            fetch_signs(graph, get_i64(here, i))
-        far = get_i64(pool, ef - 1)
-        count = length - start
-        if count >= SIFTED:
-            count = sift(graph, here, np.int64(SIFTED), far, scratch)
-        else:
+        sifted = size == ef and has_signs(graph)
+        if not sifted or count < TOGETHER:
             for i in range(count):
                 set_i64(fresh, i, get_i64(here, i))
-            count = sift_fresh(graph, count, far, scratch)
+            pad(fresh, count)
+            here = fresh
+        if sifted:
+            for i in range(start + TOGETHER, min(start + 2 * TOGETHER, length)):
+                fetch_signs(graph, get_i64(listed, i))
+            count = sift(graph, here, count, get_i64(pool, ef - 1), scratch)
+        for i in range(min(count, _AHEAD)):
+            fetch_row(graph, get_i64(fresh, i))
         for i in range(count):
-            _put_nearer(graph, get_i64(fresh, i), ef, ef, scratch)
+            if i + _AHEAD < count:
+                fetch_row(graph, get_i64(fresh, i + _AHEAD))
+            size = _put_nearer(graph, get_i64(fresh, i), size, ef, scratch)
+    return size
+
+
+_compare: Any = _compare_near if COUNTS_BLOCKS else _compare_each
 
 
 @Kernel
@@ -87,12 +98,7 @@ def scan(
         query = shift(queries, number * field(graph, DIM), 4)
         if ef > 0:
             load_query(graph, query, scratch)
-            sifts = COUNTS_BLOCKS and has_signs(graph)
-            first = min(ef, length) if sifts else length
-            size = _compare(graph, listed, first, ef, scratch)
-            if sifts:
-                load_signs(graph, scratch)
-                _compare_sifted(graph, listed, first, length, ef, scratch)
+            size = _compare(graph, listed, length, ef, scratch)
             answer(graph, query, number, size, k, rerank, slots, distances, counts, scratch)
         else:
             nearest, exact = shift(slots, number * k, 4), shift(distances, number * k, 8)

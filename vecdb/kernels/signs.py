@@ -201,11 +201,17 @@ def sift(graph: Any, listed: Any, count: Any, far: Any, scratch: Any) -> Any:
 
 
 @paste
+def pad(listed: Any, count: Any) -> None:
+    """Have any slots up to the next multiple of ROWS_TOGETHER, for `sift`."""
+    for i in range(count, (count + ROWS_TOGETHER - 1) & -ROWS_TOGETHER):
+        set_i64(listed, i, get_i64(listed, 0))
+
+
+@paste
 def sift_fresh(graph: Any, count: Any, far: Any, scratch: Any) -> Any:
     """`sift` of the first `count` slots in FRESH, which has room for more."""
     fresh = field(scratch, FRESH)
-    for i in range(count, (count + ROWS_TOGETHER - 1) & -ROWS_TOGETHER):
-        set_i64(fresh, i, get_i64(fresh, 0))
+    pad(fresh, count)
     return sift(graph, fresh, count, far, scratch)
 
 
