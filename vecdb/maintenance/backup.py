@@ -117,16 +117,28 @@ def _copy(environment: Environment, draft: str, report: Callable[[int], None]) -
                     lambda: reader.copy_to(descriptor),
                     lambda: report(min(_STEPS // 2, _STEPS // 2 * os.fstat(descriptor).st_size // size)),
                 )
-            os.fsync(descriptor)
+            found = _verify_while_syncing(environment, child, draft, descriptor, report)
         finally:
             os.close(descriptor)
+    if found != {"version": identity.version, "nonce": identity.nonce.hex(), "records": expected}:
+        raise BackupError(f"the copy of {environment.path} is not whole, and was thrown away: {found}")
+    return identity.version
+
+
+def _verify_while_syncing(
+    environment: Environment, child: Child, draft: str, descriptor: int, report: Callable[[int], None]
+) -> Any:
+    """What the process found in the copy, which gets onto the disk meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        synced = pool.submit(os.fsync, descriptor)
         try:
             found = child.run(draft, report=lambda done, total: report(_STEPS // 2 + done // 2))
         except (DatabaseError, ChildDiedError) as error:
             raise BackupError(f"the copy of {environment.path} is not sound, and was thrown away: {error}") from error
-    if found != {"version": identity.version, "nonce": identity.nonce.hex(), "records": expected}:
-        raise BackupError(f"the copy of {environment.path} is not whole, and was thrown away: {found}")
-    return identity.version
+        synced.result()
+    return found
 
 
 def _in_thread(work: Callable[[], None], look: Callable[[], None]) -> None:
