@@ -79,7 +79,7 @@ class Vector:
     Algorithm 4; alpha as in Vamana, on distances). `seed` draws the layers of the rows. With `quantization` "u8"
     searches compare codes of one byte a dimension first, and vectors for the last step only; "none" compares vectors
     throughout, for data whose neighbours are nearer than codes can tell: rows of lengths of several orders under l2, or
-    clusters a thousand times as far apart as they are wide. None takes "u8" from 16 to 16,384 dimensions.
+    clusters ten thousand times as far apart as they are wide. None takes "u8" from 16 to 16,384 dimensions.
     """
 
     dim: int

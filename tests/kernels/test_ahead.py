@@ -49,7 +49,7 @@ def test_another_process_compiles_what_searches_need(tmp_path: Path) -> None:
 def test_an_application_is_not_started_again(executable: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", executable)
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **options: pytest.fail("started"))
-    helper = ahead._Helper()
+    helper = ahead._Helper(wanted=True)
     helper.on_start(None)
     helper.wait()
 
@@ -58,7 +58,7 @@ def test_a_process_that_fails_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(ahead, "_RUN", "raise SystemExit(1)")
     for executable in (sys.executable, str(tmp_path / "python-that-is-missing")):
         monkeypatch.setattr(sys, "executable", executable)
-        helper = ahead._Helper()
+        helper = ahead._Helper(wanted=True)
         helper.on_start(None)
         helper.wait()
 
@@ -66,7 +66,7 @@ def test_a_process_that_fails_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_one_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "_RUN", "import time; time.sleep(60)")
     monkeypatch.setattr(ahead, "_SECONDS", 0.1)
-    helper = ahead._Helper()
+    helper = ahead._Helper(wanted=True)
     helper.on_start(None)
     process = helper._process
     helper.wait()

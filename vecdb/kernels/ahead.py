@@ -32,6 +32,7 @@ def load_search() -> None:
 
 
 def load_walks() -> None:
+    """What the other process compiles."""
     nothing = empty_struct()
     none = nothing.address
     _ = walk.address
@@ -42,8 +43,8 @@ def load_linking(*, beside: bool) -> None:
     """What linking rows needs, by linking none. Another process may compile `beside` this one."""
     nothing = empty_struct()
     none = nothing.address
-    helper = _Helper()
-    with event.install_listener("numba:compile", helper if beside and not PLAIN else _Nobody()):
+    helper = _Helper(wanted=beside and not PLAIN)
+    with event.install_listener("numba:compile", helper):
         build.choose(none, 0, 0, none, 0, 0, none, none)
         build.settle(none, none, none, 0)
         build.attach(none, 0, 0, 0, 0, 0, 0, none, none)
@@ -52,24 +53,16 @@ def load_linking(*, beside: bool) -> None:
     _ = walk.address
 
 
-class _Nobody(event.Listener):
-    def on_start(self, event: Any) -> None:
-        pass
+class _Helper(event.Listener):
+    """The other process, which begins, where it is `wanted`, as soon as this one has to compile something."""
 
-    def on_end(self, event: Any) -> None:
-        pass
-
-
-class _Helper(_Nobody):
-    """The other process, which begins where this one has to compile something."""
-
-    def __init__(self) -> None:
+    def __init__(self, *, wanted: bool) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked = False
+        self._wanted = wanted
 
     def on_start(self, event: Any) -> None:
         # An application that Python is a part of may name itself here: it must not be started again.
-        if not self._asked and Path(sys.executable or "").stem.lower().startswith("python"):
+        if self._wanted and Path(sys.executable or "").stem.lower().startswith("python"):
             with suppress(OSError):
                 self._process = subprocess.Popen(
                     [sys.executable, "-I", "-c", _RUN.format(path=sys.path)],
@@ -78,7 +71,10 @@ class _Helper(_Nobody):
                     stderr=subprocess.DEVNULL,
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 )
-        self._asked = True
+        self._wanted = False
+
+    def on_end(self, event: Any) -> None:
+        pass
 
     def wait(self) -> None:
         if self._process is not None:

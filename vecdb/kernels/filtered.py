@@ -33,9 +33,9 @@ def _put_nearer(graph: Any, slot: Any, size: Any, ef: Any, scratch: Any) -> Any:
 
 
 @paste
-def _compare_each(graph: Any, listed: Any, length: Any, ef: Any, scratch: Any) -> Any:
-    """Fill the pool with the keys of the `ef` nearest of so many slots by their codes; how many they are."""
-    size = np.int64(0)
+def _compare_each(graph: Any, listed: Any, length: Any, size: Any, ef: Any, scratch: Any) -> Any:
+    """Fill the pool, which has `size` keys, with those of the `ef` nearest of so many slots by their codes; how many it
+    has then."""
     for i in range(min(length, _AHEAD)):
         fetch_row(graph, get_i64(listed, i))
     for i in range(length):
@@ -46,31 +46,25 @@ def _compare_each(graph: Any, listed: Any, length: Any, ef: Any, scratch: Any) -
 
 
 @paste
-def _compare_near(graph: Any, listed: Any, length: Any, ef: Any, scratch: Any) -> Any:
+def _compare_near(graph: Any, listed: Any, length: Any, size: Any, ef: Any, scratch: Any) -> Any:
     """The same; of rows that have signs, once the pool is full, only those that may be near by them are compared."""
     pool, fresh = field(scratch, POOL), field(scratch, FRESH)
     if has_signs(graph):
         load_signs(graph, scratch)
-    size = np.int64(0)
     for start in range(0, length, TOGETHER):
         count = min(length - start, TOGETHER)
         here = shift(listed, start, 8)
-        sifted = size == ef and has_signs(graph)
-        if not sifted or count < TOGETHER:
-            for i in range(count):
-                set_i64(fresh, i, get_i64(here, i))
-            pad(fresh, count)
-            here = fresh
-        if sifted:
+        if size == ef and has_signs(graph):
             for i in range(start + TOGETHER, min(start + 2 * TOGETHER, length)):
                 fetch_signs(graph, get_i64(listed, i))
+            if count < TOGETHER:
+                for i in range(count):
+                    set_i64(fresh, i, get_i64(here, i))
+                pad(fresh, count)
+                here = fresh
             count = sift(graph, here, count, get_i64(pool, ef - 1), scratch)
-        for i in range(min(count, _AHEAD)):
-            fetch_row(graph, get_i64(fresh, i))
-        for i in range(count):
-            if i + _AHEAD < count:
-                fetch_row(graph, get_i64(fresh, i + _AHEAD))
-            size = _put_nearer(graph, get_i64(fresh, i), size, ef, scratch)
+            here = fresh
+        size = _compare_each(graph, here, count, size, ef, scratch)
     return size
 
 
@@ -98,7 +92,7 @@ def scan(
         query = shift(queries, number * field(graph, DIM), 4)
         if ef > 0:
             load_query(graph, query, scratch)
-            size = _compare(graph, listed, length, ef, scratch)
+            size = _compare(graph, listed, length, np.int64(0), ef, scratch)
             answer(graph, query, number, size, k, rerank, slots, distances, counts, scratch)
         else:
             nearest, exact = shift(slots, number * k, 4), shift(distances, number * k, 8)

@@ -87,9 +87,9 @@ class Codes:
     def sign(self, slots: int) -> None:
         """Make the signs of so many slots, where they are not made. Several threads may do so at once: they write the
         same."""
-        from vecdb.index.graph import fill_signs
-
         if self.quantizer is not None and self.signed < slots and self.signs.shape[1]:
+            from vecdb.index.graph import fill_signs
+
             fill_signs(self.codes, self.weights, self.signs, self.signed, slots, len(self.quantizer.mean))
             self.signed = slots
 
