@@ -174,6 +174,25 @@ def test_a_damaged_database_is_not_backed_up(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("b*"))
 
 
+def test_an_interrupted_backup_leaves_nothing(tmp_path: Path) -> None:
+    """However far it was; the engine's copy, under way in a thread, is ended too."""
+    with vecdb.connect(tmp_path / "a") as db:
+        table = db.create_table("t", dim=64)
+        table.insert(list(range(4000)), np.random.default_rng(0).random((4000, 64), dtype=np.float32))
+        for share in (0.01, 0.4, 0.6, 0.9):
+
+            def interrupt(done: int, total: int, share: float = share) -> None:
+                if done >= share * total:
+                    raise KeyboardInterrupt
+
+            with pytest.raises(KeyboardInterrupt):
+                db.backup(tmp_path / "b", progress=interrupt)
+            assert not any("vecdb-backup" in thread.name for thread in threading.enumerate())
+            assert not list(tmp_path.glob("b*"))
+        db.backup(tmp_path / "b")
+        assert content(tmp_path / "b") == content(db)
+
+
 def test_nothing_is_overwritten(chain: Path) -> None:
     before = (chain / "0").read_bytes()
     with vecdb.connect(chain / "a") as db:

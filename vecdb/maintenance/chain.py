@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from vecdb.errors import BackupError, DatabaseNotFoundError
@@ -13,7 +12,7 @@ from vecdb.storage.header import read_header, read_state
 from vecdb.storage.increment import Change, Identity, IncrementReader, is_increment
 from vecdb.storage.keys import Space
 from vecdb.storage.private import PrivateFile
-from vecdb.storage.records import unseal
+from vecdb.storage.records import CHECKSUM_BYTES, unseal
 from vecdb.storage.view import Records, Sealed
 
 _LONGEST: Final = 10_000  # increments in a row
@@ -49,18 +48,14 @@ def find_chain(backup: str) -> Chain:
     raise BackupError(f"{backup} follows more than {_LONGEST} others")
 
 
-def digest(records: Sealed, report: Callable[[int], None] = lambda done: None) -> bytes:
+def digest(records: Sealed) -> bytes:
     """Of all records; every checksum is verified. Raises CorruptionError."""
     whole = hashlib.blake2b(digest_size=16)
-    done = 0
     for space in Space:
         whole.update(space.value + b"\0")
         for key, value in records.sealed(space):
             unseal(space, key, value)
-            whole.update(len(key).to_bytes(2, "little") + key + bytes(value[-4:]))
-            done += 1
-            if done % 1024 == 0:
-                report(done)
+            whole.update(len(key).to_bytes(2, "little") + key + value[-CHECKSUM_BYTES:])
     return whole.digest()
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
+from typing import Final
 
 import lmdb
 
@@ -14,10 +15,12 @@ from vecdb.options import MIN_MAP
 from vecdb.storage import preflight
 from vecdb.storage.environment import NO_SPACE
 from vecdb.storage.keys import Space
-from vecdb.storage.records import unseal
+from vecdb.storage.records import matches, unseal
 from vecdb.storage.view import Sealed
 
 Value = Callable[[bytes | None], bytes | None]  # a record's new value, sealed, by its old one; None deletes it
+
+_REPORTED: Final = 1024  # records between two reports
 
 
 class PrivateFile(Sealed):
@@ -83,10 +86,24 @@ class PrivateFile(Sealed):
     def sealed(self, space: Space, prefix: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
         with self._environment.begin(buffers=True) as transaction:
             cursor = transaction.cursor(self._spaces[space])
-            found = cursor.set_range(prefix) if prefix else cursor.first()
-            while found and bytes(cursor.key()).startswith(prefix):
-                yield bytes(cursor.key()), cursor.value()
-                found = cursor.next()
+            if cursor.set_range(prefix):
+                for found, value in cursor:
+                    key = bytes(found)
+                    if not key.startswith(prefix):
+                        return
+                    yield key, value
+
+    def verify(self, report: Callable[[int], None]) -> None:
+        """Compare every record with its checksum, and tell how many were. Raises CorruptionError."""
+        done = 0
+        with self._environment.begin(buffers=True) as transaction:
+            for space, tree in self._spaces.items():
+                for key, value in transaction.cursor(tree):
+                    if not matches(key, value):
+                        unseal(space, bytes(key), value)
+                    done += 1
+                    if done % _REPORTED == 0:
+                        report(done)
 
     def count(self, space: Space) -> int:
         with self._environment.begin() as transaction:
