@@ -13,6 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 import vecdb
 from tools.bench.datasets import Dataset, Float32
 from tools.bench.fill import TABLE
@@ -20,7 +22,8 @@ from tools.bench.fill import TABLE
 _ROUNDS = 3
 _INSERTS = 200
 _FIRST_INSERTS = 5  # not counted: the first loads the column
-_SYNC_BYTES = 4096
+_PAGE_BYTES = 4096
+_SHADOW_PAGES = 8192
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,13 @@ class Searches:
 
 @dataclass(frozen=True)
 class Inserts:
-    """Median seconds of a durable insert of one row, of the time that the processor worked in it, and of a sync."""
+    """Medians of durable inserts of one row; times in seconds."""
 
     insert: float
-    cpu: float
-    sync: float
-    outside_sync: float  # `insert` less the two syncs of a commit: of its pages, then of the page that names them
+    cpu: float  # that the processor worked in it
+    written: float  # bytes
+    sync: float  # what the disk takes for so many: first pages, then the page that names them
+    outside_sync: float  # `insert` less `sync`
 
 
 def measure_searches(table: vecdb.Table, dataset: Dataset) -> Searches:
@@ -51,36 +55,51 @@ def measure_searches(table: vecdb.Table, dataset: Dataset) -> Searches:
 
 
 def measure_inserts(file: Path, dataset: Dataset) -> Inserts:
-    """Insert 200 rows under new ids, each in a commit of its own, and after each time the sync of the same disk.
+    """Insert 200 rows under new ids, each in a commit of its own, and after each time have the same disk take as much.
 
     The vectors are queries, the fields those of stored rows.
     """
-    walls, cpus, syncs = [], [], []
-    with vecdb.connect(file, create=False, durability="full") as db, page_file(file.parent) as sync_page:
+    walls, cpus, syncs, sizes = [], [], [], []
+    with vecdb.connect(file, create=False, durability="full") as db, shadow_file(file.parent) as sync:
         table = db.table(TABLE)
         for number, query in enumerate(islice(dataset.queries, _FIRST_INSERTS + _INSERTS)):
             fields = None if dataset.fields is None else dataset.fields[number % len(dataset)]
-            cpu = time.thread_time()
+            cpu, written = time.thread_time(), _written()
             walls.append(_seconds(table.insert, f"a new row {number}", query, fields))
             cpus.append(time.thread_time() - cpu)
-            syncs.append(_seconds(sync_page))
-    insert, sync = median(walls[_FIRST_INSERTS:]), median(syncs[_FIRST_INSERTS:])
-    return Inserts(insert, median(cpus[_FIRST_INSERTS:]), sync, insert - 2 * sync)
+            sizes.append(_written() - written)
+            syncs.append(sync(sizes[-1]))
+    insert, cpu, taken = (median(seconds[_FIRST_INSERTS:]) for seconds in (walls, cpus, syncs))
+    return Inserts(insert, cpu, median(sizes[_FIRST_INSERTS:]), taken, insert - taken)
 
 
 @contextmanager
-def page_file(folder: Path) -> Iterator[Callable[[], None]]:
-    """A function that writes 4 KB in place and waits for the disk to have them: the least that a commit can take."""
-    page = b"\1" * _SYNC_BYTES
+def shadow_file(folder: Path) -> Iterator[Callable[[int], float]]:
+    """A function that has the disk take so many bytes as a commit does, and returns the seconds that it waited: pages
+    all over a file, which are written before, then a page that names them."""
     sync: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)
-    with (folder / "page").open("wb", buffering=0) as file:
+    page, places = b"\1" * _PAGE_BYTES, np.random.default_rng(0)
+    with (folder / "shadow").open("wb", buffering=0) as file:
+        file.write(page * _SHADOW_PAGES)
+        os.fsync(file.fileno())
 
-        def sync_page() -> None:
+        def take(written: int) -> float:
+            for place in places.choice(_SHADOW_PAGES, max(written // _PAGE_BYTES - 1, 1), replace=False):
+                os.pwrite(file.fileno(), page, int(place) * _PAGE_BYTES)
+            seconds = _seconds(sync, file.fileno())
             os.pwrite(file.fileno(), page, 0)
-            sync(file.fileno())
+            return seconds + _seconds(sync, file.fileno())
 
-        sync_page()  # the first gives the file its length
-        yield sync_page
+        yield take
+
+
+def _written() -> int:
+    """Bytes that this process has written; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/io", encoding="ascii") as lines:
+            return next(int(line.split()[1]) for line in lines if line.startswith("wchar"))
+    except OSError:
+        return 0
 
 
 def best_medians(calls: Mapping[str, Callable[[Any], object]], queries: Float32) -> dict[str, float]:

@@ -233,7 +233,9 @@ class Blocks:
             if self._owned_records > _MANY * self.count:
                 self._owned = None
         numbers = records // self.per_block
-        self._clone(numbers[np.diff(numbers, prepend=-1) > 0])
+        first = np.ones(len(numbers), np.bool_)  # of those of the same block
+        np.not_equal(numbers[1:], numbers[:-1], out=first[1:])
+        self._clone(numbers[first])
 
     def own_all(self, numbers: Int64) -> None:
         """Make blocks (distinct ones) ready to be changed."""

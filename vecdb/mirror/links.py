@@ -39,15 +39,15 @@ def write_links(writes: PendingWrites, table: int, mirror: ColumnMirror, version
         return
     blocks, column = mirror.links, mirror.column.number
     written = blocks.changed()
-    old, new = np.split(written, [np.searchsorted(written, blocks.published)])
-    entry = _changed_records(blocks, len(old))
+    old = int(np.searchsorted(written, blocks.published))
+    entry = _changed_records(blocks, old)
     if entry is not None:
         position = mirror.state.journal
         payload = version.to_bytes(8, "little") + entry.tobytes()
         writes.put(Space.JOURNAL, keys.journal(table, column, position), payload)
         first = position % _LAP
         stop = min(first + 1 + _FOLDED * entry.nbytes // _block(*blocks.arena.shape[1:]).itemsize, blocks.published)
-        written = np.concatenate([np.arange(first, stop), new])
+        written = np.concatenate([np.arange(first, stop), written[old:]])
         position = position + stop - first if stop < blocks.published else next_lap(position)
         mirror.state = replace(mirror.state, journal=position)
         if version % _TRIM_EVERY == 0:
