@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from vecdb.errors import BackupError, DatabaseError, DatabaseNotFoundError, ReadOnlyError, StorageFullError
 from vecdb.maintenance.chain import Chain, apply_increment, digest, find_chain, identify
@@ -24,6 +23,9 @@ from vecdb.storage.keys import Space
 from vecdb.storage.private import PrivateFile
 from vecdb.storage.reader import ReadTransaction
 from vecdb.storage.view import Sealed
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _PIECE: Final = 1 << 20  # bytes that are taken from a pipe at most
 _STEPS: Final = 1000
@@ -113,12 +115,14 @@ def _copy(environment: Environment, draft: str, report: Callable[[int], None]) -
             expected = {space.name: reader.count(space) for space in Space}
             size = max(reader.used_bytes(), 1)
             _write_records(reader, file, lambda done: report(_STEPS // 2 * min(done, size) // size))
-        with _in_thread(lambda: os.fsync(file.fileno())):
+        with _thread() as thread:
+            synced = thread.submit(os.fsync, file.fileno())
             try:
                 found = child.run(draft, report=lambda done, total: report(_STEPS // 2 + done // 2))
             except (DatabaseError, ChildDiedError) as error:
                 why = f"the copy of {environment.path} is not sound, and was thrown away: {error}"
                 raise BackupError(why) from error
+            synced.result()
     if found != {"version": identity.version, "nonce": identity.nonce.hex(), "records": expected}:
         raise BackupError(f"the copy of {environment.path} is not whole, and was thrown away: {found}")
     return identity.version
@@ -141,32 +145,21 @@ def _write_records(reader: ReadTransaction, file: BinaryIO, report: Callable[[in
         finally:
             os.close(sink)
 
-    with _in_thread(copy), open(source, "rb", buffering=0) as pipe:
+    # The pipe is closed first: that ends a copy under way, which the transaction must outlive.
+    with _thread() as thread, open(source, "rb", buffering=0) as pipe:
+        copied = thread.submit(copy)
         while piece := pipe.read(_PIECE):
             file.write(piece)
             report(file.tell())
+        copied.result()
     file.flush()
 
 
-@contextmanager
-def _in_thread(work: Callable[[], None]) -> Iterator[None]:
-    """Do work that holds no lock of Python beside the block, which hears Ctrl-C; its end waits for the work."""
-    errors: list[BaseException] = []
+def _thread() -> Executor:
+    """For what holds no lock of Python, so that this thread hears Ctrl-C; the end of its block waits for it."""
+    from concurrent.futures import ThreadPoolExecutor
 
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="vecdb-backup")
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-    if errors:
-        raise errors[0]
+    return ThreadPoolExecutor(1, "vecdb-backup")
 
 
 def run_verify(teller: Teller, draft: str) -> dict[str, Any]:
@@ -174,7 +167,7 @@ def run_verify(teller: Teller, draft: str) -> dict[str, Any]:
     with PrivateFile(draft) as file:
         counts = {space.name: file.count(space) for space in Space}
         total = sum(counts.values())
-        file.verify(lambda done: teller.report(done, total))
+        file.verify_all(lambda done: teller.report(done, total))
         identity = identify(file, draft)
         return {"version": identity.version, "nonce": identity.nonce.hex(), "records": counts}
 

@@ -12,7 +12,7 @@ from vecdb.storage.header import read_header, read_state
 from vecdb.storage.increment import Change, Identity, IncrementReader, is_increment
 from vecdb.storage.keys import Space
 from vecdb.storage.private import PrivateFile
-from vecdb.storage.records import CHECKSUM_BYTES, unseal
+from vecdb.storage.records import CHECKSUM_BYTES, verify
 from vecdb.storage.view import Records, Sealed
 
 _LONGEST: Final = 10_000  # increments in a row
@@ -54,7 +54,7 @@ def digest(records: Sealed) -> bytes:
     for space in Space:
         whole.update(space.value + b"\0")
         for key, value in records.sealed(space):
-            unseal(space, key, value)
+            verify(space, key, value)
             whole.update(len(key).to_bytes(2, "little") + key + value[-CHECKSUM_BYTES:])
     return whole.digest()
 

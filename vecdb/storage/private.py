@@ -15,7 +15,7 @@ from vecdb.options import MIN_MAP
 from vecdb.storage import preflight
 from vecdb.storage.environment import NO_SPACE
 from vecdb.storage.keys import Space
-from vecdb.storage.records import matches, unseal
+from vecdb.storage.records import unseal, verify
 from vecdb.storage.view import Sealed
 
 Value = Callable[[bytes | None], bytes | None]  # a record's new value, sealed, by its old one; None deletes it
@@ -93,14 +93,13 @@ class PrivateFile(Sealed):
                         return
                     yield key, value
 
-    def verify(self, report: Callable[[int], None]) -> None:
+    def verify_all(self, report: Callable[[int], None]) -> None:
         """Compare every record with its checksum, and tell how many were. Raises CorruptionError."""
         done = 0
         with self._environment.begin(buffers=True) as transaction:
             for space, tree in self._spaces.items():
                 for key, value in transaction.cursor(tree):
-                    if not matches(key, value):
-                        unseal(space, bytes(key), value)
+                    verify(space, key, value)
                     done += 1
                     if done % _REPORTED == 0:
                         report(done)

@@ -28,18 +28,18 @@ def seal(key: bytes, payload: bytes) -> bytes:
     return payload + crc32(payload, crc32(key)).to_bytes(CHECKSUM_BYTES, "little")
 
 
-def matches(key: bytes | memoryview, value: bytes | memoryview) -> bool:
-    """Whether a stored value ends in its checksum."""
-    return len(value) >= CHECKSUM_BYTES and crc32(value, crc32(key)) == _RESIDUE
-
-
-def unseal(space: Space, key: bytes, value: bytes | memoryview) -> memoryview:
-    """The payload of a stored value, without a copy."""
-    if not matches(key, value):
+def verify(space: Space, key: bytes | memoryview, value: bytes | memoryview) -> None:
+    """Raise CorruptionError where a stored value does not end in its checksum."""
+    if len(value) < CHECKSUM_BYTES or crc32(value, crc32(key)) != _RESIDUE:
         raise CorruptionError(
             f"the record {key.hex()} in {space.value.decode()} does not match its checksum; "
             "back the file up, then restore a backup"
         )
+
+
+def unseal(space: Space, key: bytes, value: bytes | memoryview) -> memoryview:
+    """The payload of a stored value, without a copy."""
+    verify(space, key, value)
     return memoryview(value)[:-CHECKSUM_BYTES]
 
 
