@@ -184,7 +184,7 @@ class TableView:
                 matrix,
                 Ask(most, beam, exact, None if where is None else read_where(view, table, where, params)),
                 threads=workers,
-                executor=self._source._executor(workers) if workers > 1 else None,
+                executor=self._source._executor(workers - 1) if workers > 1 else None,
             )
 
     def search_iter(

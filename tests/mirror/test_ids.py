@@ -172,7 +172,8 @@ def test_ids_count_as_memory(path: Path, long: bool) -> None:
         for _ in range(2):
             found = table.search_batch(vectors, k=1, exact=True).ids[:, 0].tolist()
             assert found == names
-            assert (db._mirror._ids == {}) == long
+            known = sum(int(ids._known.sum()) for ids in db._mirror._ids.values())
+            assert (known < len(names)) == long  # given up when they were too many, part by part of the batch
             assert len(db._mirror.columns) == 1
             assert db._mirror._nbytes() <= 1_500_000
         assert table.search(vectors[7], k=1, fields=False).ids == [names[7]]

@@ -169,7 +169,7 @@ def test_a_small_batch_needs_no_other_threads(db: vecdb.Database, rng: np.random
         many = table.search_batch(queries, threads=threads)
         assert many.ids[:4].tolist() == few.ids.tolist()
         assert [table.search(query, fields=False).ids for query in queries[::50]] == many.ids[::50].tolist()
-    assert set(db._executors) == {2, 3, 60}
+    assert set(db._executors) == {1, 2, 59}  # the caller's thread works too
 
 
 def test_what_hits_hold(db: vecdb.Database) -> None:

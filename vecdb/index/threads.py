@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Executor, Future, ThreadPoolExecutor
+
+Item = TypeVar("Item")
 
 _NICE: Final = 10  # a tenth of the time of a core that somebody else wants
 
@@ -28,6 +30,38 @@ def _step_back() -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+def share(work: Callable[[Item], object], items: Sequence[Item], executor: Executor) -> None:
+    """Call `work` with each item, in their order, on the executor's threads and on this one, which begins at once.
+
+    Returns when no call is running any more, also where it raises, as Ctrl-C may make it.
+    """
+    futures = [executor.submit(work, item) for item in items]
+    try:
+        for future, item in zip(futures, items, strict=True):
+            if future.cancel():
+                work(item)
+        for future in futures:
+            if not future.cancelled():
+                future.result()
+    finally:
+        _end(futures)
+
+
+def _end(futures: Sequence[Future[object]]) -> None:
+    """Cancel calls and wait for those that are running."""
+    from concurrent.futures import wait
+
+    for future in futures:
+        future.cancel()
+    interrupted = True
+    while interrupted:
+        try:
+            wait(futures)
+            interrupted = False
+        except KeyboardInterrupt:
+            pass  # an interrupt is on its way already; what runs ends within milliseconds
 
 
 class Workers:
@@ -51,22 +85,12 @@ class Workers:
             if stop > first:
                 work(first, stop)
             return
-        from concurrent.futures import wait
-
         futures = [self._pool.submit(work, at, min(at + at_once, stop)) for at in range(first, stop, at_once)]
         try:
             for future in futures:
                 future.result()
         finally:
-            for future in futures:
-                future.cancel()
-            interrupted = True
-            while interrupted:
-                try:
-                    wait(futures)
-                    interrupted = False
-                except KeyboardInterrupt:
-                    pass  # an interrupt is on its way already; what runs ends within milliseconds
+            _end(futures)
 
     def __enter__(self) -> Workers:
         return self

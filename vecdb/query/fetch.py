@@ -39,9 +39,11 @@ def fetch_ids(view: View, table: Table, slots: NDArray[np.int32]) -> NDArray[Any
     found = slots >= 0
     ids = view.ids(table, slots[found])
     if table.state.text_ids:
-        ids = ids.astype(object)
+        ids = ids.astype(object, copy=False)
     elif ids.dtype == object and all(isinstance(identifier, int) for identifier in ids):
         ids = ids.astype(np.int64)  # the strs are deleted
+    if len(ids) == slots.size:
+        return ids.reshape(slots.shape)
     filled = np.full(slots.shape, None if ids.dtype == object else -1, ids.dtype)
     filled[found] = ids
     return filled

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from vecdb.filters.tree import Filter
 from vecdb.index import exact
 from vecdb.index.exact import Nearest, Rows
 from vecdb.index.readiness import KERNELS
-from vecdb.index.threads import usable_cores
+from vecdb.index.threads import share, usable_cores
 from vecdb.mirror.column import ColumnVersion
 from vecdb.mirror.versions import View
 from vecdb.options import MAX_BATCH_HITS, MAX_EF
@@ -30,7 +31,6 @@ Float32 = NDArray[np.float32]
 
 # Queries of one part of a batch: fewer are answered before another thread has woken up; between parts Ctrl-C is heeded.
 _LEAST_AT_ONCE, _MOST_AT_ONCE = 8, 256
-_PARTS_OF_A_THREAD = 4  # so that a thread that was held up does not keep the others waiting
 _MOST_SORTED_IN = 256  # hits that a kernel sorts in one by one; for more NumPy is faster
 _SCANNED_WITHOUT_KERNELS = 1 << 28  # bytes of vectors; of more, a scan takes longer than loading kernels does
 
@@ -105,7 +105,7 @@ def search_batch(
     threads: int,
     executor: Executor | None,
 ) -> BatchHits:
-    """At most k hits of each query (n, dim), on so many threads of the executor, or on this one."""
+    """At most k hits of each query (n, dim), on so many threads: this one, and those of the executor."""
     k = ask.k
     if len(queries) * k > MAX_BATCH_HITS:
         raise LimitError(
@@ -114,23 +114,41 @@ def search_batch(
     slots = np.full((len(queries), k), -1, np.int32)
     distances = np.full((len(queries), k), np.inf, np.float32)
     counts = np.zeros(len(queries), np.int64)
-    at_once = min(max(_LEAST_AT_ONCE, -(-len(queries) // (threads * _PARTS_OF_A_THREAD))), _MOST_AT_ONCE)
     source = _open(view, table, column, ask, len(queries))
 
-    def answer(first: int) -> None:
-        part = slice(first, first + at_once)
+    parts = _parts(len(queries), threads)
+    ids: dict[int, NDArray[Any]] = {}  # by the first query of a part
+    reading = threading.Lock()  # of the view, by one thread at a time
+
+    def answer(part: slice) -> None:
         nearest, _ = _nearest(source, queries[part], k)
         width = nearest.slots.shape[1]
         slots[part, :width] = nearest.slots
         distances[part, :width] = nearest.distances
         counts[part] = nearest.counts
+        with reading:
+            ids[part.start] = fetch_ids(view, table, slots[part])
 
-    # Vectors left in the file are read through one transaction, which threads may not share.
-    run = map if executor is None or not isinstance(source.vectors, np.ndarray) else executor.map
-    for _ in run(answer, range(0, len(queries), at_once)):
-        pass
+    if executor is None or not isinstance(source.vectors, np.ndarray):  # or vectors are read from the view as well
+        for part in parts:
+            answer(part)
+    else:
+        share(answer, parts, executor)
     _load_kernels_behind(source.version)
-    return BatchHits(fetch_ids(view, table, slots), distances, counts)
+    found = [ids[part.start] for part in parts] or [fetch_ids(view, table, slots)]
+    return BatchHits(np.concatenate(found), distances, counts)
+
+
+def _parts(queries: int, threads: int) -> list[slice]:
+    """A batch in parts. For several threads they become smaller and smaller, so that all end at about the same time,
+    though one be held up or on a slower core."""
+    parts, first = [], 0
+    while first < queries:
+        size = (queries - first) // (2 * threads) if threads > 1 else queries
+        stop = min(first + min(max(size, _LEAST_AT_ONCE), _MOST_AT_ONCE), queries)
+        parts.append(slice(first, stop))
+        first = stop
+    return parts
 
 
 def explain(view: View, table: Table, column: Column, ask: Ask) -> Plan:

@@ -223,7 +223,9 @@ def _as_plain(column: Column, given: object, rank: int = 1) -> Float32 | None:
     else:
         squares = np.einsum("ij,ij->i", given, given)
         least, most = squares.min(), squares.max()
-    return given.astype(np.float32, order="C") if least > _LEAST_SQUARE and most < _MOST_SQUARE else None
+    if not (least > _LEAST_SQUARE and most < _MOST_SQUARE):
+        return None
+    return given.astype(np.float32, order="C", copy=rank == 1)  # a matrix of queries is not used after the call
 
 
 def _to_matrix(column: Column, rows: Any, name: Callable[[int], str], dtype: np.dtype[Any]) -> ColumnVectors:

@@ -1,0 +1,44 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from vecdb.index.threads import share
+
+
+def test_work_is_shared_with_the_callers_thread() -> None:
+    """Each item once, the callers' thread among those that work, also where all others are busy."""
+    done: list[tuple[int, int]] = []
+    with ThreadPoolExecutor(1) as executor:
+        let_go = threading.Event()
+        executor.submit(let_go.wait)
+        threading.Timer(0.1, let_go.set).start()
+        share(lambda item: (time.sleep(0.01), done.append((item, threading.get_ident()))), range(50), executor)
+    assert sorted(item for item, _ in done) == list(range(50))
+    assert len({thread for _, thread in done}) == 2
+    assert done[0] == (0, threading.get_ident())
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("here", [False, True], ids=["there", "here"])
+def test_an_error_leaves_no_work_running(error: type[BaseException], here: bool) -> None:
+    running: set[int] = set()
+    finished: list[int] = []
+
+    def work(item: int) -> None:
+        running.add(item)
+        time.sleep(0.005)
+        if item >= 20 and (threading.current_thread() is threading.main_thread()) == here:
+            running.discard(item)
+            raise error
+        finished.append(item)
+        running.discard(item)
+
+    with ThreadPoolExecutor(2) as executor:
+        with pytest.raises(error):
+            share(work, range(1000), executor)
+        assert running == set()
+        assert len(finished) < 1000
+        share(finished.append, range(3), executor)
+    assert {0, 1, 2} <= set(finished)
