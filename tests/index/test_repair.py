@@ -10,7 +10,6 @@ import pytest
 from tests.kernels.test_hnsw import build
 from tests.oracles.brute_force import nearest, recall
 from tests.oracles.invariants import check_graph
-from vecdb.index import graph
 from vecdb.mirror.column import ColumnMirror
 from vecdb.options import Vector
 
@@ -78,9 +77,9 @@ def test_the_dead_are_taken_out_and_the_rest_is_found(rng: np.random.Generator, 
     if options.m < 16 or len(live) == 0:
         return
     queries = clusters(rng, 50)
-    found = graph.search(mirror.present().graph, queries, min(10, len(live)), 40)
+    found = mirror.present().graph.search(queries, min(10, len(live)), 40)
     right = [live[nearest(vectors[live], query, "l2", 10)].tolist() for query in queries]
-    fresh = graph.search(build(vectors[live], options).present().graph, queries, 10, 40) if len(live) > 1023 else None
+    fresh = build(vectors[live], options).present().graph.search(queries, 10, 40) if len(live) > 1023 else None
     floor = 0.95 if fresh is None else recall(live[fresh.slots].tolist(), right) - 0.02
     assert recall(found.slots.tolist(), right) >= floor
 

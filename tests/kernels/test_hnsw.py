@@ -12,7 +12,6 @@ import pytest
 
 from tests.oracles.beam import beam
 from tests.oracles.brute_force import distances, nearest, recall
-from vecdb.index import graph
 from vecdb.index.levels import draw_levels
 from vecdb.mirror.column import ColumnMirror
 from vecdb.options import Metric, Vector
@@ -53,7 +52,7 @@ def test_a_beam_finds_what_the_plain_one_finds(rng: np.random.Generator, metric:
             wide = ef + max(0, ef - 16) // 2 if early else ef
             power = 2 if metric == "cosine" else 1
             walked = beam(lists, far.__getitem__, live.__contains__, node, wide, max(k, 10) if early else 0, power)
-            found = graph.search(version.graph, query[None], k, ef)
+            found = version.graph.search(query[None], k, ef)
             assert found.slots[0, : found.counts[0]].tolist() == [slot for slot in walked if slot in live][:k]
 
 
@@ -62,8 +61,8 @@ def test_a_walk_ends_where_only_what_is_much_farther_is_left(rng: np.random.Gene
     crowd = rng.normal(size=(3000, 24)).astype(np.float32)
     few = 5 + rng.normal(size=(20, 24), scale=0.1).astype(np.float32)
     version = build(np.concatenate([crowd, few]), Vector(24, "l2")).present()
-    standing_out = graph.search(version.graph, few, 10, 200)
-    in_the_crowd = graph.search(version.graph, crowd[:20], 10, 200)
+    standing_out = version.graph.search(few, 10, 200)
+    in_the_crowd = version.graph.search(crowd[:20], 10, 200)
     assert standing_out.compared < in_the_crowd.compared / 2
     right = [nearest(np.concatenate([crowd, few]), query, "l2", 10) for query in few]
     assert recall(standing_out.slots.tolist(), right) == 1.0
@@ -74,9 +73,9 @@ def test_the_nearest_is_found_whatever_k_is(rng: np.random.Generator, dim: int) 
     """A walk that asks for one must not end beside the first that nobody near is nearer than."""
     vectors, queries = rng.normal(size=(4000, dim)).astype(np.float32), rng.normal(size=(300, dim)).astype(np.float32)
     version = build(vectors, Vector(dim, "l2")).present()
-    many = graph.search(version.graph, queries, 10, 64)
+    many = version.graph.search(queries, 10, 64)
     for k in (1, 2, 5):
-        few = graph.search(version.graph, queries, k, 64)
+        few = version.graph.search(queries, k, 64)
         assert few.compared == many.compared
         assert np.mean(few.slots == many.slots[:, :k]) > 0.99, "fewer are measured by their vectors, that is all"
 
@@ -99,7 +98,7 @@ def test_every_option_of_the_heuristic_builds_a_good_graph(rng: np.random.Genera
         Vector(12, "l2", m=64),
     ):
         version = build(vectors, options).present()
-        found = graph.search(version.graph, queries, 10, 100)
+        found = version.graph.search(queries, 10, 100)
         assert recall(found.slots.tolist(), right) >= 0.95, options
 
 
@@ -123,11 +122,11 @@ def test_kernels_without_the_compiler_and_with_bounds_checked(setting: str) -> N
     """The same graph as the plain Python that the kernels are written in gives; no index out of bounds."""
     script = (
         "import numpy as np; from tests.kernels.test_hnsw import build; from vecdb.options import Vector;"
-        "from vecdb.index import graph; import warnings; warnings.simplefilter('ignore');"
+        "import warnings; warnings.simplefilter('ignore');"
         "v = np.random.default_rng(4).integers(-9, 9, size=(1030, 3)).astype('f4') + 0.5;"
         "c = build(v, Vector(3, 'l2', m=3, ef_construction=8)); c.remove(np.arange(0, 1030, 3)); c.repair(200);"
         "c.mend(0, 1030); c.take_out(c.waiting()[:99]); p = c.present();"
-        "f = graph.search(p.graph, v[:20], 5, 12);"
+        "f = p.graph.search(v[:20], 5, 12);"
         "print(p.links.gather().tolist(), p.upper.gather().tolist(), f.slots.tolist(), f.distances.round(9).tolist())"
     )
     outputs = [

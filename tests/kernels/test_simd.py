@@ -99,11 +99,10 @@ print(simd.LEVEL)
 GRAPH = """
 import numpy as np
 from tests.kernels.test_hnsw import build
-from vecdb.index import graph
 from vecdb.options import Vector
 vectors = np.random.default_rng(3).normal(size=(1300, 100)).astype(np.float32)
 version = build(vectors, Vector(100, "l2", m=8, ef_construction=40)).present()
-found = graph.search(version.graph, vectors[:30] + np.float32(0.1), 5, 20)
+found = version.graph.search(vectors[:30] + np.float32(0.1), 5, 20)
 print(version.links.gather().tolist(), found.slots.tolist(), found.distances.tolist(), found.compared)
 """
 
@@ -121,7 +120,7 @@ def test_every_level_builds_the_same_graph_and_finds_the_same() -> None:
 
 
 def test_a_level_that_can_not_be_had_is_an_error() -> None:
-    done = run("import tests.kernels.test_hnsw", "quantum")
+    done = run("import vecdb.index.graph", "quantum")
     assert "vecdb.errors.ProgrammingError: VECDB_SIMD is 'quantum'; on this machine it can be " in done.stderr
 
 

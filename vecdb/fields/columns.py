@@ -20,7 +20,7 @@ from vecdb.storage import keys
 from vecdb.storage.catalog import Table
 from vecdb.storage.keys import Space
 from vecdb.storage.records import pack, unpack
-from vecdb.storage.rows import existing_row
+from vecdb.storage.rows import existing_rows
 from vecdb.storage.view import PendingWrites, Records
 
 Mask: TypeAlias = NDArray[np.bool_]  # (BLOCK,)
@@ -104,9 +104,8 @@ def read_values(records: Records, table: Table, field: int, slots: Iterable[int]
     for number, run in groupby(slots, lambda slot: slot // BLOCK if slot < stop else -1):
         block = read_block(records, schema.table, field, kind, number) if number >= 0 else None
         if block is None:
-            for slot in run:
-                values = existing_row(records, schema, slot).values
-                yield values[field] if field < len(values) else None
+            for _, row in existing_rows(records, schema, run):
+                yield row.values[field] if field < len(row.values) else None
         else:
             scalars = block.scalars(kind)
             for slot in run:

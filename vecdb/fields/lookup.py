@@ -29,7 +29,7 @@ from vecdb.filters.tree import And, Comparison, Connective, Constant, Contains, 
 from vecdb.storage import keys
 from vecdb.storage.catalog import Table
 from vecdb.storage.keys import Space
-from vecdb.storage.rows import RowRecord, decode_row, existing_row
+from vecdb.storage.rows import RowRecord, decode_row, existing_rows
 from vecdb.storage.view import Records
 
 _FEW: Final = 16  # slots whose rows are read sooner than any index or column
@@ -249,7 +249,7 @@ class _Lookup:
         schema, test = self._table.schema, compile_filter(filter)
         found = [
             slot
-            for slot, row in (self._every_row() if slots is None else self._rows_in(slots))
+            for slot, row in (self._every_row() if slots is None else existing_rows(self._records, schema, slots))
             if test(join_fields(schema, row.values, row.extra)) is True
         ]
         return SlotSet.of_slots(np.array(found, np.int64))
@@ -259,10 +259,6 @@ class _Lookup:
         for key, payload in self._records.scan(Space.ROWS, keys.table_prefix(schema.table)):
             slot = keys.slot_of_row(key)
             yield slot, decode_row(payload, schema, slot)
-
-    def _rows_in(self, slots: list[int]) -> Iterator[tuple[int, RowRecord]]:
-        for slot in slots:
-            yield slot, existing_row(self._records, self._table.schema, slot)
 
     def _note(self, means: str) -> None:
         self.means[means] = None

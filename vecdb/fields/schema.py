@@ -112,7 +112,8 @@ def split_fields(schema: Schema, rows: Iterable[object], ids: Sequence[object]) 
 def join_fields(schema: Schema, values: Values, extra: Mapping[str, Any]) -> dict[str, Any]:
     """A row's fields as the user sees them: every declared one, then the rest."""
     fields: dict[str, Any] = dict(zip_longest(schema.field_names, values))
-    fields.update(extra)
+    if extra:
+        fields.update(extra)
     return fields
 
 

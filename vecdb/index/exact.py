@@ -27,10 +27,16 @@ class Nearest(NamedTuple):
 
     @classmethod
     def empty(cls, queries: int, k: int) -> Nearest:
-        slots, distances = np.empty((queries, k), np.int32), np.empty((queries, k))
-        slots.fill(-1)  # np.full takes three times as long
-        distances.fill(np.inf)
-        return cls(slots, distances, np.zeros(queries, np.int64), 0)
+        result = cls.unfilled(queries, k)
+        result.slots.fill(-1)
+        result.distances.fill(np.inf)
+        result.counts.fill(0)
+        return result
+
+    @classmethod
+    def unfilled(cls, queries: int, k: int) -> Nearest:
+        """For a kernel, which writes all."""
+        return cls(np.empty((queries, k), np.int32), np.empty((queries, k)), np.empty(queries, np.int64), 0)
 
 
 class Rows(Protocol):

@@ -23,7 +23,7 @@ def scan(
     queries = np.ascontiguousarray(queries)
     beam = ef or 0
     scratch = scratch_for(graph, 1, max(beam + 1, kernel.TOGETHER))
-    slots, distances, counts, _ = Nearest.empty(len(queries), k)
+    found = Nearest.unfilled(len(queries), k)
     kernel.scan(
         graph.struct.address,
         address_of(among),
@@ -33,12 +33,12 @@ def scan(
         k,
         beam,
         beam if measured else 0,
-        address_of(slots),
-        address_of(distances),
-        address_of(counts),
+        address_of(found.slots),
+        address_of(found.distances),
+        address_of(found.counts),
         scratch.address,
     )
-    return Nearest(slots, distances, counts, len(among) * len(queries))
+    return found._replace(compared=len(among) * len(queries))
 
 
 def load_kernels() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, Final, Protocol
+from functools import cache, lru_cache
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,45 @@ class Graph:
     degree: int  # the most neighbours of a node
     share: float | None = None  # of its nodes, those that may be found, where a filter decides which
 
+    def among(self, matches: NDArray[np.uint8], matching: int) -> Graph:
+        """The same graph, of which only some live slots may be found: `matching` of them, those whose bits are set in
+        `matches`, (blocks, bytes) as live bits are."""
+        struct = layout.with_live(self.struct, matches, np.arange(len(matches), dtype=np.int32))
+        return replace(self, struct=struct, share=matching / max(self.state.live + self.state.waiting, 1))
+
+    def search(
+        self, queries: NDArray[np.float32], k: int, ef: int, *, least: int | None = None, measured: bool = True
+    ) -> Nearest:
+        """The k nearest live slots to each query (n, dim), by a beam of `ef` on the base layer; what the walk took for
+        the nearest, in its order and without distances, where they are not `measured` by their vectors.
+
+        Where only some rows may be found, the beam goes on until it has `least` of them. Queries near which they are
+        much fewer than elsewhere are not answered: a walk might overlook what lies there.
+        """
+        state = self.state
+        queries = np.ascontiguousarray(queries)
+        plan = _plan_walk(self.metric, state.live, state.waiting, self.share, k, ef, least)
+        scratch = scratch_for(self, self.slots + state.upper, plan.pool)
+        found = Nearest.unfilled(len(queries), k)
+        compared = search_kernel(
+            self.struct.address,
+            state.entry_layer,
+            state.entry_node,
+            address_of(queries),
+            len(queries),
+            k,
+            plan.near,
+            plan.ef,
+            plan.least,
+            plan.hoped,
+            plan.reranked if measured else 0,
+            address_of(found.slots),
+            address_of(found.distances),
+            address_of(found.counts),
+            scratch.address,
+        )
+        return found._replace(compared=int(compared))
+
 
 def make_graph(
     metric: Metric,
@@ -113,57 +152,35 @@ def fill_signs(
     sign(address_of(codes), address_of(weights), address_of(signs), first, stop, codes.shape[1], dim)
 
 
-def among(graph: Graph, matches: NDArray[np.uint8], matching: int) -> Graph:
-    """The same graph, of which only some live slots may be found: `matching` of them, those whose bits are set in
-    `matches`, (blocks, bytes) as live bits are."""
-    struct = layout.with_live(graph.struct, matches, np.arange(len(matches), dtype=np.int32))
-    return replace(graph, struct=struct, share=matching / max(graph.state.live + graph.state.waiting, 1))
+class _Walk(NamedTuple):
+    """What the kernel is told besides the queries."""
+
+    near: int  # how many must be found before the walk ends early; 0 where it does not
+    ef: int
+    least: int
+    hoped: int
+    reranked: int  # how many are measured by their vectors
+    pool: int  # the places that it needs
 
 
-def search(
-    graph: Graph, queries: NDArray[np.float32], k: int, ef: int, *, least: int | None = None, measured: bool = True
-) -> Nearest:
-    """The k nearest live slots to each query (n, dim), by a beam of `ef` on the base layer; what the walk took for the
-    nearest, in its order and without distances, where they are not `measured` by their vectors.
-
-    Where only some rows may be found, the beam goes on until it has `least` of them. Queries near which they are much
-    fewer than elsewhere are not answered: a walk might overlook what lies there.
-    """
-    state = graph.state
-    queries = np.ascontiguousarray(queries)
+@lru_cache
+def _plan_walk(
+    metric: Metric, live: int, waiting: int, share: float | None, k: int, ef: int, least: int | None
+) -> _Walk:
+    """For a search as `Graph.search` has it, of a graph with so many nodes that live and that wait for repair."""
     beam = max(ef, k)
     # Inner products are no distances; and a beam that holds a good part of all rows is to find whatever there is.
-    adaptive = graph.metric != "ip" and _WHOLE * beam < state.live
+    adaptive = metric != "ip" and _WHOLE * beam < live
     if adaptive:
         beam = _widened(beam)
-    if graph.share is None:
-        width, least, hoped = 0, beam, 0
+    near, reranked = max(k, _NEAREST) if adaptive else 0, _reranked(k, beam)
+    if share is None:
         # Dead rows take places in the pool, so that it must be longer where many are dead.
-        pool = int(1.25 * beam * (state.live + state.waiting) / max(state.live, 1)) + 64
-    else:
-        width, least = beam + beam // 8, max(_widened(least or 0) if adaptive else least or 0, k)
-        hoped = int(width * graph.share * _SHARE_HOPED)
-        pool = int(2 * max(width, least / graph.share)) + 64
-    scratch = scratch_for(graph, graph.slots + state.upper, pool)
-    slots, distances, counts, _ = Nearest.empty(len(queries), k)
-    compared = search_kernel(
-        graph.struct.address,
-        state.entry_layer,
-        state.entry_node,
-        address_of(queries),
-        len(queries),
-        k,
-        max(k, _NEAREST) if adaptive else 0,
-        width,
-        least,
-        hoped,
-        _reranked(k, beam) if measured else 0,
-        address_of(slots),
-        address_of(distances),
-        address_of(counts),
-        scratch.address,
-    )
-    return Nearest(slots, distances, counts, int(compared))
+        return _Walk(near, 0, beam, 0, reranked, int(1.25 * beam * (live + waiting) / max(live, 1)) + 64)
+    width = beam + beam // 8
+    matching = max(_widened(least or 0) if adaptive else least or 0, k)
+    pool = int(2 * max(width, matching / share)) + 64
+    return _Walk(near, width, matching, int(width * share * _SHARE_HOPED), reranked, pool)
 
 
 def _widened(beam: int) -> int:

@@ -11,7 +11,7 @@ from vecdb.kernels.graph import put
 from vecdb.kernels.jit import Kernel, paste
 from vecdb.kernels.layout import DIM, FRESH, POOL
 from vecdb.kernels.memory import field, get_i64, set_i64, shift
-from vecdb.kernels.search import answer, measure
+from vecdb.kernels.search import answer, conclude, measure
 from vecdb.kernels.signs import fetch_signs, has_signs, load_signs, pad, sift
 from vecdb.kernels.simd import COUNTS_BLOCKS, sort_key
 
@@ -96,4 +96,5 @@ def scan(
             answer(graph, query, number, size, k, rerank, slots, distances, counts, scratch)
         else:
             nearest, exact = shift(slots, number * k, 4), shift(distances, number * k, 8)
-            set_i64(counts, number, measure(graph, query, listed, length, np.int64(_AHEAD), k, nearest, exact))
+            found = measure(graph, query, listed, length, np.int64(_AHEAD), k, nearest, exact)
+            conclude(nearest, exact, k, found, counts, number)

@@ -81,6 +81,15 @@ def measure(graph: Any, query: Any, listed: Any, length: Any, ahead: Any, k: Any
 
 
 @paste
+def conclude(slots: Any, distances: Any, k: Any, found: Any, counts: Any, number: Any) -> None:
+    """Count what the query of that number `found`, and fill up to k what lies beyond it."""
+    set_i64(counts, number, found)
+    for i in range(found, k):
+        set_i32(slots, i, np.int32(-1))
+        set_f64(distances, i, math.inf)
+
+
+@paste
 def answer(
     graph: Any,
     query: Any,
@@ -94,7 +103,7 @@ def answer(
     scratch: Any,
 ) -> None:
     """Write the results of the query of that number: of the first `rerank` live keys of the pool's first `size` the k
-    nearest by their vectors; where `rerank` is 0, the first k keys, without distances and in their order."""
+    nearest by their vectors; where `rerank` is 0, the first k keys, in their order and with 0 as distances."""
     pool = field(scratch, POOL)
     chosen = field(scratch, CHOSEN)
     nearest = shift(slots, number * k, 4)
@@ -109,6 +118,7 @@ def answer(
             continue
         if rerank == 0:
             set_i32(nearest, taken, node_of(key))
+            set_f64(distances, number * k + taken, 0.0)
         else:
             set_i64(chosen, taken, node_of(key))
             fetch_vector(graph, node_of(key))
@@ -117,7 +127,7 @@ def answer(
         taken += 1
     if rerank > 0:
         taken = measure(graph, query, chosen, taken, np.int64(0), k, nearest, shift(distances, number * k, 8))
-    set_i64(counts, number, taken)
+    conclude(nearest, shift(distances, number * k, 8), k, taken, counts, number)
 
 
 @Kernel
@@ -142,9 +152,10 @@ def search(
     is `near`.
 
     Fills `slots` (count, k) int32, `distances` (count, k) float64, ascending by (distance, slot), and `counts`
-    (count,) int64. Only live slots are returned: of the `rerank` nearest of the walk those that are nearest by their
-    vectors, with exact distances on the public scale; where `rerank` is 0, the k nearest of the walk, without distances
-    and in its order. Returns the number of distances that the walks computed.
+    (count,) int64; past a count, slots are -1, distances infinite. Only live slots are returned: of the `rerank`
+    nearest of the walk those that are nearest by their vectors, with exact distances on the public scale; where
+    `rerank` is 0, the k nearest of the walk, in its order and with 0 as distances. Returns the number of distances that
+    the walks computed.
     """
     compared = np.int64(0)
     none = np.int64(0)

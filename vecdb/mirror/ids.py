@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.storage.catalog import Schema, Table
-from vecdb.storage.rows import Id, existing_row
+from vecdb.storage.rows import Id, existing_rows
 from vecdb.storage.view import Records
 
 Slots = NDArray[Any]  # integers
@@ -32,20 +32,28 @@ class SlotIds:
     def nbytes(self) -> int:
         return self._ids.nbytes + self._known.nbytes + self._object_bytes
 
-    def find(self, records: Records, table: Table, slots: Slots) -> Ids:
-        """The ids of slots that have rows in the commit that `records` reads."""
+    def find(self, slots: Slots) -> Ids | None:
+        """The ids of slots, if all are known."""
         slots = slots.astype(np.intp)  # the fastest to index with
+        with self._lock:
+            try:
+                ids, known = self._ids[slots], self._known[slots]
+            except IndexError:  # of a commit since
+                return None
+        return None if False in known.tobytes() else ids
+
+    def read(self, records: Records, table: Table, slots: Slots) -> Ids:
+        """The ids of slots that have rows in the commit that `records` reads; they are known from then on."""
         with self._lock:
             if len(self._known) < table.state.slots:
                 self._grow(table.state.slots)
             found, known = self._ids[slots], self._known[slots]
         missing = (~known).nonzero()[0]
-        if len(missing):
-            distinct, places = np.unique(slots[missing], return_inverse=True)
-            ids = _read(records, table.schema, distinct)
-            self._keep(distinct, ids)
-            found = found.astype(np.result_type(found, ids))
-            found[missing] = ids[places]
+        distinct, places = np.unique(slots[missing], return_inverse=True)
+        ids = _read(records, table.schema, distinct)
+        self._keep(distinct, ids)
+        found = found.astype(np.result_type(found, ids))
+        found[missing] = ids[places]
         return found
 
     def _grow(self, slots: int) -> None:
@@ -72,7 +80,7 @@ def read_ids(records: Records, table: Table, slots: Slots) -> Ids:
 
 
 def _read(records: Records, schema: Schema, slots: Slots) -> Ids:
-    ids: list[Id] = [existing_row(records, schema, slot).id for slot in slots.tolist()]
+    ids: list[Id] = [row.id for _, row in existing_rows(records, schema, slots.tolist())]
     if not any(isinstance(identifier, str) for identifier in ids):
         return np.array(ids, np.int64)
     mixed = np.empty(len(ids), object)

@@ -403,9 +403,9 @@ class Mirror:
                 if all(place[0] != number for place in self.columns):
                     return read_ids(reader, table, slots)
                 known = self._ids.setdefault(number, SlotIds())
-        before = known.nbytes
-        ids = known.find(reader, table, slots)
-        if known.nbytes > before:
+        ids = known.find(slots)
+        if ids is None:
+            ids = known.read(reader, table, slots)
             with self._lock:
                 self._make_room(0)
         return ids

@@ -17,7 +17,7 @@ from vecdb.query.results import Parts, Row, Vectors
 from vecdb.storage import keys
 from vecdb.storage.catalog import Table
 from vecdb.storage.keys import Space
-from vecdb.storage.rows import Id, RowRecord, decode_row, existing_row, find_row
+from vecdb.storage.rows import Id, RowRecord, decode_row, existing_rows, find_row
 
 Wanted: TypeAlias = Collection[str] | bool | None  # fields: None and True are all, False is none
 
@@ -30,8 +30,11 @@ def get(view: View, table: Table, identifier: Id, wanted: Wanted, vectors: bool)
 
 def fetch(view: View, table: Table, slots: NDArray[np.int32], wanted: Wanted, vectors: bool) -> list[Parts]:
     """The rows in slots that have one."""
-    records, schema = view.records, table.schema
-    return [_parts(view, table, slot, existing_row(records, schema, slot), wanted, vectors) for slot in slots.tolist()]
+    schema = table.schema
+    rows = existing_rows(view.records, schema, slots.tolist())
+    if wanted is None and not vectors:  # as most ask
+        return [(identifier, join_fields(schema, values, extra), None) for _, (identifier, _, _, values, extra) in rows]
+    return [_parts(view, table, slot, record, wanted, vectors) for slot, record in rows]
 
 
 def fetch_ids(view: View, table: Table, slots: NDArray[np.int32]) -> NDArray[Any]:
@@ -64,8 +67,8 @@ def scan_ordered(
     for slot, record in _records(view, table, matching):
         fields = join_fields(table.schema, record.values, record.extra)
         found.append(({name: fields.get(name) for name in names}, slot))
-    for slot in sort_rows(found, order):
-        yield Row(*_parts(view, table, slot, existing_row(view.records, table.schema, slot), wanted, vectors))
+    for slot, record in existing_rows(view.records, table.schema, sort_rows(found, order)):
+        yield Row(*_parts(view, table, slot, record, wanted, vectors))
 
 
 def check_wanted(wanted: object) -> Wanted:
@@ -80,8 +83,7 @@ def check_wanted(wanted: object) -> Wanted:
 def _records(view: View, table: Table, matching: Matching | None) -> Iterator[tuple[int, RowRecord]]:
     """The rows that match, or all, with their slots, ascending."""
     if matching is not None:
-        for slot in matching.slots.tolist():
-            yield slot, existing_row(view.records, table.schema, slot)
+        yield from existing_rows(view.records, table.schema, matching.slots.tolist())
         return
     for key, payload in view.records.scan(Space.ROWS, keys.table_prefix(table.schema.table)):
         slot = keys.slot_of_row(key)

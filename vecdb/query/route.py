@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from vecdb.index.readiness import KERNELS
@@ -38,23 +39,32 @@ class Route(NamedTuple):
 
 def choose_route(version: ColumnVersion, k: int, ef: int | None, exact: bool, matching: int | None) -> Route:
     """The fastest that finds what there is; `matching` rows pass the filter, None where there is none."""
-    live = version.state.live
-    found = live if matching is None else matching
-    k = min(k, found)
-    beam = max(DEFAULT_EF if ef is None else ef, k)
-    scan = Route("scan", None, found)
-    if exact or not version.state.linked:
-        return scan
+    state = version.state
+    if exact or not state.linked:
+        return Route("scan", None, state.live if matching is None else matching)
     if matching is None:
-        walked = _COMPARED_PER_EF * beam * (live + version.state.waiting) // max(live, 1)
-        return scan if live <= walked else Route("graph", beam, walked)
-    if found <= _FEW:
+        return _among_all(state.live, state.waiting, k, DEFAULT_EF if ef is None else ef)
+    return _among_matching(version, k, DEFAULT_EF if ef is None else ef, matching)
+
+
+@lru_cache
+def _among_all(live: int, waiting: int, k: int, ef: int) -> Route:
+    """Where so many rows live, and as many dead ones wait for repair."""
+    beam = max(ef, min(k, live))
+    walked = _COMPARED_PER_EF * beam * (live + waiting) // max(live, 1)
+    return Route("scan", None, live) if live <= walked else Route("graph", beam, walked)
+
+
+def _among_matching(version: ColumnVersion, k: int, ef: int, matching: int) -> Route:
+    state, k = version.state, min(k, matching)
+    beam, scan = max(ef, k), Route("scan", None, matching)
+    if matching <= _FEW:
         return scan
-    met = max(beam, least_matching(k, beam) * (live + version.state.waiting) // found)
+    met = max(beam, least_matching(k, beam) * (state.live + state.waiting) // matching)
     sifts = version.codes is not None and version.codes.signs.shape[1] > 0 and KERNELS.sift
-    if found <= (_SIFTED_PER_PLACE if sifts else _CODES_PER_PLACE) * met:
+    if matching <= (_SIFTED_PER_PLACE if sifts else _CODES_PER_PLACE) * met:
         measured = max(beam, 4 * k)
-        return Route("codes", measured, found) if _has_codes(version) and measured < found else scan
+        return Route("codes", measured, matching) if _has_codes(version) and measured < matching else scan
     return Route("graph", beam, _COMPARED_PER_EF * met)
 
 

@@ -236,10 +236,8 @@ def _by_codes(source: _Source, queries: Float32, k: int, route: Route) -> Neares
     measured = isinstance(vectors, np.ndarray)
     most = k if measured else ef
     if route.strategy == "graph":
-        from vecdb.index import graph
-
-        walked = version.graph if matching is None else graph.among(version.graph, matching.bits, len(matching))
-        found = graph.search(walked, queries, most, ef, least=least_matching(k, ef), measured=measured)
+        graph = version.graph if matching is None else version.graph.among(matching.bits, len(matching))
+        found = graph.search(queries, most, ef, least=least_matching(k, ef), measured=measured)
     else:
         from vecdb.index import filtered
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -56,6 +56,10 @@ class ReadTransaction(Sealed):
         value = self._get(space, key)
         return None if value is None else unseal(space, key, value)
 
+    def get_each(self, space: Space, keys: Sequence[bytes]) -> list[memoryview | None]:
+        values = self._get_each(space, keys)
+        return [None if value is None else unseal(space, key, value) for key, value in zip(keys, values, strict=True)]
+
     def holds(self, space: Space, key: bytes, sealed: bytes) -> bool:
         """Whether a record is stored as exactly these bytes: known ones need not be verified and decoded again."""
         value = self._get(space, key)
@@ -64,6 +68,13 @@ class ReadTransaction(Sealed):
     def _get(self, space: Space, key: bytes) -> memoryview | None:
         try:
             return (self._transaction or self._lmdb()).get(key, None, self._spaces[space])
+        except lmdb.Error as error:
+            raise self._environment.read_error(error) from error
+
+    def _get_each(self, space: Space, keys: Sequence[bytes]) -> list[memoryview | None]:
+        try:
+            get, tree = (self._transaction or self._lmdb()).get, self._spaces[space]
+            return [get(key, None, tree) for key in keys]
         except lmdb.Error as error:
             raise self._environment.read_error(error) from error
 
@@ -195,7 +206,7 @@ class SharedReadTransaction(ReadTransaction):
     """For a snapshot, which any number of threads read at once.
 
     LMDB lets one thread at a time read in a transaction, and none begin one of an older version. So they take turns
-    for each look-up, which takes less than a microsecond; what it found is verified and decoded outside.
+    for each look-up, which takes microseconds; what it found is verified and decoded outside.
 
     A call is a member of `calls` and nothing else, so that one lost to an interrupt does not count for ever.
     """
@@ -210,6 +221,10 @@ class SharedReadTransaction(ReadTransaction):
     def _get(self, space: Space, key: bytes) -> memoryview | None:
         with self._turn:
             return super()._get(space, key)
+
+    def _get_each(self, space: Space, keys: Sequence[bytes]) -> list[memoryview | None]:
+        with self._turn:
+            return super()._get_each(space, keys)
 
     def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, memoryview]]:
         records = super().scan(space, prefix, start)

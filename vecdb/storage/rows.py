@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from vecdb.errors import CorruptionError
@@ -15,6 +16,7 @@ from vecdb.storage.view import PendingWrites, Records
 
 Id = int | str
 
+_ROWS_AT_ONCE: Final = 16  # that are read and decoded before the first is given out
 _ROW_NAME: Final = "the row in slot %d of table %r"
 
 
@@ -44,7 +46,7 @@ def find_row(records: Records, schema: Schema, identifier: Id) -> tuple[int, Row
     slot = find_slot(records, schema.table, identifier)
     if slot is None:
         return None
-    row = existing_row(records, schema, slot)
+    _, row = next(existing_rows(records, schema, (slot,)))
     if row.id != identifier or type(row.id) is not type(identifier):
         raise CorruptionError(
             f"table {schema.name!r}: the id {identifier!r} points to slot {slot}, which has another row"
@@ -52,17 +54,17 @@ def find_row(records: Records, schema: Schema, identifier: Id) -> tuple[int, Row
     return slot, row
 
 
-def read_row(records: Records, schema: Schema, slot: int) -> RowRecord | None:
-    payload = records.get(Space.ROWS, keys.row(schema.table, slot))
-    return None if payload is None else decode_row(payload, schema, slot)
-
-
-def existing_row(records: Records, schema: Schema, slot: int) -> RowRecord:
-    """The row in a slot that has one."""
-    payload = records.get(Space.ROWS, keys.row(schema.table, slot))
-    if payload is None:
-        raise CorruptionError(f"table {schema.name!r} has no row in slot {slot}, to which an index points")
-    return decode_row(payload, schema, slot)
+def existing_rows(records: Records, schema: Schema, slots: Iterable[int]) -> Iterator[tuple[int, RowRecord]]:
+    """Slots that have rows, and these, in the order of the slots."""
+    remaining = iter(slots)
+    while part := tuple(islice(remaining, _ROWS_AT_ONCE)):
+        payloads = records.get_each(Space.ROWS, [keys.row(schema.table, slot) for slot in part])
+        rows = []  # all are decoded before the first is given out: who takes it may close the reader
+        for slot, payload in zip(part, payloads, strict=True):
+            if payload is None:
+                raise CorruptionError(f"table {schema.name!r} has no row in slot {slot}, to which an index points")
+            rows.append((slot, decode_row(payload, schema, slot)))
+        yield from rows
 
 
 def decode_row(payload: bytes | memoryview, schema: Schema, slot: int) -> RowRecord:

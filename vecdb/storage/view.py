@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, TypeAlias
 
@@ -23,6 +23,10 @@ class Records(ABC):
     @abstractmethod
     def get(self, space: Space, key: bytes) -> memoryview | bytes | None:
         """The payload at `key`; valid while the reader is open."""
+
+    def get_each(self, space: Space, keys: Sequence[bytes]) -> Sequence[memoryview | bytes | None]:
+        """The payloads at some keys, in their order: at once, which is faster."""
+        return [self.get(space, key) for key in keys]
 
     @abstractmethod
     def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, memoryview | bytes]]:
@@ -68,6 +72,12 @@ class PendingWrites(Records):
     def get(self, space: Space, key: bytes) -> memoryview | bytes | None:
         changed = self.changes[space]
         return changed[key] if key in changed else self._base.get(space, key)
+
+    def get_each(self, space: Space, keys: Sequence[bytes]) -> Sequence[memoryview | bytes | None]:
+        changed = self.changes[space]
+        if changed.keys().isdisjoint(keys):
+            return self._base.get_each(space, keys)
+        return super().get_each(space, keys)
 
     def scan(self, space: Space, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, memoryview | bytes]]:
         changed = self.changes[space]

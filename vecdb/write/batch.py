@@ -219,7 +219,7 @@ def _as_plain(column: Column, given: object, rank: int = 1) -> Float32 | None:
         return None
     # Of a vector with NaN or infinity, or of zeros, the square is not between these.
     if rank == 1:
-        least = most = float(np.vdot(given, given))
+        least = most = float(given.dot(given))
     else:
         squares = np.einsum("ij,ij->i", given, given)
         least, most = squares.min(), squares.max()

@@ -23,7 +23,7 @@ from vecdb.storage.rows import (
     decode_row,
     delete_rows,
     encode_rows,
-    existing_row,
+    existing_rows,
     find_row,
     find_slot,
     put_ids,
@@ -101,7 +101,7 @@ def delete(writer: Writer, table: Table, ids: Sequence[Id]) -> int:
 
 def delete_slots(writer: Writer, table: Table, slots: Sequence[int]) -> int:
     """Delete the rows in slots that have one; how many they are."""
-    return _delete(writer, table, {slot: existing_row(writer.records, table.schema, slot) for slot in slots})
+    return _delete(writer, table, dict(existing_rows(writer.records, table.schema, slots)))
 
 
 def _delete(writer: Writer, table: Table, rows: Mapping[int, RowRecord]) -> int:
@@ -113,7 +113,7 @@ def _delete(writer: Writer, table: Table, rows: Mapping[int, RowRecord]) -> int:
 
 def update_slots(writer: Writer, table: Table, slots: Sequence[int], fields: Mapping[str, Any]) -> int:
     """Give the rows in these slots the same fields; how many they are."""
-    old = [(slot, existing_row(writer.records, table.schema, slot)) for slot in slots]
+    old = list(existing_rows(writer.records, table.schema, slots))
     _write_fields(writer, table, old, *_merge_fields(table.schema, old, [fields] * len(old)))
     return len(old)
 
