@@ -349,6 +349,8 @@ class Database:
                 snapshot.close()
             self._transactions.roll_back_all()
             REGISTRY.release(self._environment)
+            if self._environment.users == 0:
+                self._mirror.clear()
         except BaseException:
             self._closed = False
             raise

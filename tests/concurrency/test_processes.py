@@ -309,6 +309,27 @@ def test_a_closed_database_gives_its_memory_back(path: Path) -> None:
         assert mirror() is None
 
 
+def test_a_closed_database_gives_its_memory_back_though_somebody_keeps_it(path: Path) -> None:
+    gc.disable()
+    try:
+        with vecdb.connect(path) as db, vecdb.connect(path) as other:
+            table = db.create_table("t", dim=2)
+            table.insert(map(str, range(2000)), np.random.default_rng(0).normal(size=(2000, 2)))
+            hits = other.table("t").search([1, 2], fields=False)
+            (column,) = db._mirror.newest.columns.values()
+            assert column.vectors is not None
+            held = [ref(item) for item in (column, column.vectors.array, column.links.arena, *db._mirror._ids.values())]
+            del column
+            db.close()
+            assert [item() is None for item in held] == [False] * 4
+            assert other.table("t").search([1, 2]).ids == hits.ids
+        assert [item() is None for item in held] == [True] * 4
+        with pytest.raises(vecdb.StaleHandleError):
+            table.search([1, 2])
+    finally:
+        gc.enable()
+
+
 def test_a_file_under_two_names_has_one_lock_file(path: Path, tmp_path: Path) -> None:
     vecdb.connect(path).close()
     link = tmp_path / "link.vecdb"

@@ -10,11 +10,16 @@ from vecdb.index.threads import share
 def test_work_is_shared_with_the_callers_thread() -> None:
     """Each item once, the callers' thread among those that work, also where all others are busy."""
     done: list[tuple[int, int]] = []
+
+    def work(item: int) -> None:
+        time.sleep(0.01)
+        done.append((item, threading.get_ident()))
+
     with ThreadPoolExecutor(1) as executor:
         let_go = threading.Event()
         executor.submit(let_go.wait)
         threading.Timer(0.1, let_go.set).start()
-        share(lambda item: (time.sleep(0.01), done.append((item, threading.get_ident()))), range(50), executor)
+        share(work, range(50), executor)
     assert sorted(item for item, _ in done) == list(range(50))
     assert len({thread for _, thread in done}) == 2
     assert done[0] == (0, threading.get_ident())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ from vecdb.storage.view import Records
 
 Numbers: TypeAlias = NDArray[np.int64]  # of blocks, ascending
 
+_BLOCKS_AT_ONCE: Final = 16  # that are read and verified before the first is given out
 _BYTES_AT_ONCE: Final = 1 << 20  # of blocks that are decoded together
 
 
@@ -43,11 +45,13 @@ def read_each(
     records: Records, where: Place, space: Space, numbers: Iterable[int], size: int
 ) -> Iterator[memoryview | bytes]:
     """Payloads of blocks, of `size` bytes each."""
-    for number in numbers:
-        payload = records.get(space, where.key(number))
-        if payload is None or len(payload) != size:
-            raise where.error(space, number, "is missing" if payload is None else "has the wrong length")
-        yield payload
+    remaining = iter(numbers)
+    while part := tuple(islice(remaining, _BLOCKS_AT_ONCE)):
+        payloads = records.get_each(space, [where.key(number) for number in part])
+        for number, payload in zip(part, payloads, strict=True):
+            if payload is None or len(payload) != size:
+                raise where.error(space, number, "is missing" if payload is None else "has the wrong length")
+            yield payload
 
 
 def read_payloads(

@@ -505,6 +505,13 @@ class Mirror:
         if mirror is not None:
             self._older[mirror.version] = mirror.nbytes  # until nobody uses it
 
+    def clear(self) -> None:
+        """The file is closed: give the memory back, though somebody keeps the handle."""
+        with self._lock:
+            self.newest, self._offered = Version(self.newest.state, self.newest.tables), None
+            self.columns.clear()
+            self._ids.clear()
+
     # Writing
 
     def offer(self, version: Version) -> None:
