@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vecdb.errors import ProgrammingError
 from vecdb.index.exact import Nearest
 from vecdb.index.levels import draw_levels
-from vecdb.index.quantizer import Quantizer
+from vecdb.index.quantizer import Quantizer, reranked
 from vecdb.index.threads import Workers, usable_cores
 from vecdb.options import Metric, Vector
 from vecdb.storage.catalog import ColumnState
@@ -173,14 +173,14 @@ def _plan_walk(
     adaptive = metric != "ip" and _WHOLE * beam < live
     if adaptive:
         beam = _widened(beam)
-    near, reranked = max(k, _NEAREST) if adaptive else 0, _reranked(k, beam)
+    near, measured = max(k, _NEAREST) if adaptive else 0, min(beam, reranked(k, beam))
     if share is None:
         # Dead rows take places in the pool, so that it must be longer where many are dead.
-        return _Walk(near, 0, beam, 0, reranked, int(1.25 * beam * (live + waiting) / max(live, 1)) + 64)
+        return _Walk(near, 0, beam, 0, measured, int(1.25 * beam * (live + waiting) / max(live, 1)) + 64)
     width = beam + beam // 8
     matching = max(_widened(least or 0) if adaptive else least or 0, k)
     pool = int(2 * max(width, matching / share)) + 64
-    return _Walk(near, width, matching, int(width * share * _SHARE_HOPED), reranked, pool)
+    return _Walk(near, width, matching, int(width * share * _SHARE_HOPED), measured, pool)
 
 
 def _widened(beam: int) -> int:
@@ -196,12 +196,6 @@ def load_kernels() -> None:
 @cache
 def _load_linking_kernels() -> None:
     ahead.load_linking(beside=usable_cores() > 1)
-
-
-def _reranked(k: int, ef: int) -> int:
-    """How many of the nearest by their codes are measured by their vectors: more than k, as codes may order rows
-    wrongly, and the more the wider the search."""
-    return min(ef, 2 * k + ef // 4)
 
 
 class Editor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from vecdb.index.quantizer import reranked
 from vecdb.index.readiness import KERNELS
 from vecdb.mirror.column import ColumnVersion
 from vecdb.options import DEFAULT_EF
@@ -33,7 +34,7 @@ class Route(NamedTuple):
     def surer(self, version: ColumnVersion, k: int, filtered: bool) -> Route:
         """What follows a walk that gave up, or did not find enough."""
         if self.strategy == "graph" and filtered and _has_codes(version):
-            return self._replace(strategy="codes", ef=max(self.ef or 0, 4 * k))
+            return self._replace(strategy="codes", ef=reranked(k, self.ef or 0))
         return self._replace(strategy="scan", ef=None)
 
 
@@ -63,7 +64,7 @@ def _among_matching(version: ColumnVersion, k: int, ef: int, matching: int) -> R
     met = max(beam, least_matching(k, beam) * (state.live + state.waiting) // matching)
     sifts = version.codes is not None and version.codes.signs.shape[1] > 0 and KERNELS.sift
     if matching <= (_SIFTED_PER_PLACE if sifts else _CODES_PER_PLACE) * met:
-        measured = max(beam, 4 * k)
+        measured = reranked(k, beam)
         return Route("codes", measured, matching) if _has_codes(version) and measured < matching else scan
     return Route("graph", beam, _COMPARED_PER_EF * met)
 
