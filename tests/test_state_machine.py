@@ -26,6 +26,7 @@ from tests.oracles.brute_force import distances, nearest
 from tests.oracles.invariants import check_database, check_file
 from vecdb import options
 from vecdb.mirror.column import ColumnVersion
+from vecdb.query.matching import Matching
 from vecdb.query.route import Route, choose_route
 
 DIM = 4
@@ -208,7 +209,7 @@ def _bytes(vector: np.ndarray | None) -> bytes | None:
     return None if vector is None else vector.tobytes()
 
 
-def always_a_graph(version: ColumnVersion, k: int, ef: int | None, exact: bool, matching: int | None) -> Route:
+def always_a_graph(version: ColumnVersion, k: int, ef: int | None, exact: bool, matching: Matching | None) -> Route:
     if exact or matching is not None or not version.state.linked or not version.state.live:
         return choose_route(version, k, ef, exact, matching)
     return Route("graph", max(ef or options.DEFAULT_EF, k), 0)

@@ -16,6 +16,7 @@ from tests.oracles.invariants import check_database
 from vecdb.index import signs
 from vecdb.index.graph import fill_signs
 from vecdb.index.quantizer import Quantizer
+from vecdb.kernels import simd
 from vecdb.options import Metric
 
 DIM, ROWS = 384, 3000
@@ -106,8 +107,8 @@ def test_searches_find_what_they_find_without(
     found: dict[tuple[str, object], float] = {}
     for name, words in (("with", signs.words_of), ("without", lambda width: 0)):
         monkeypatch.setattr("vecdb.mirror.column.words_of", words)
-        table = db.create_table(name, dim=DIM, metric=metric, fields={"n": int}, indexes=["n"])
-        table.insert(None, vectors, {"n": list(range(ROWS))})
+        table = db.create_table(name, dim=DIM, metric=metric, fields={"n": int, "m": int}, indexes=["n", "m"])
+        table.insert(None, vectors, {"n": list(range(ROWS)), "m": [number % 5 for number in range(ROWS)]})
         version = column(db, name)
         assert version.codes is not None
         assert (version.codes.signs.shape[1] > 0) == (used and name == "with")
@@ -116,12 +117,14 @@ def test_searches_find_what_they_find_without(
             found[name, ef] = recall(
                 (hits.ids - 1).tolist(), [nearest(vectors, query, metric, 10) for query in queries]
             )
-        among = table.search_batch(queries, where="n < 900")
-        found[name, "among"] = recall(
-            (among.ids - 1).tolist(), [nearest(vectors[:900], query, metric, 10) for query in queries]
-        )
-    assert table.search(queries[0], where="n < 900").plan.strategy == "codes"
-    for case in (10, 64, "among"):
+        # Rows that lie together, and such as do not.
+        for where, rows in (("n < 900", np.arange(900)), ("m = 3", np.arange(3, ROWS, 5))):
+            among = table.search_batch(queries, where=where)
+            right = [rows[nearest(vectors[rows], query, metric, 10)].tolist() for query in queries]
+            found[name, where] = recall((among.ids - 1).tolist(), right)
+            assert table.search(queries[0], where=where).plan.strategy == "codes"
+        assert (version.codes.grouped > 0) == (used and name == "with" and simd.LOOKS_UP)
+    for case in (10, 64, "n < 900", "m = 3"):
         # Of 600 neighbours: as far as two graphs of other seeds are apart.
         assert found["with", case] >= found["without", case] - 0.03, (case, found)
 
@@ -143,19 +146,32 @@ def test_rows_with_more_words_than_are_counted_at_once(
 def test_they_follow_the_codes(path: Path, rng: np.random.Generator) -> None:
     """Rows that come, go, are rolled back and make the quantizer be trained anew: `check_database` compares them."""
     with vecdb.connect(path) as db:
-        table = db.create_table("t", dim=DIM, metric="l2")
+        table = db.create_table("t", dim=DIM, metric="l2", fields={"n": int})
         table.insert(range(1500), gaussian(rng, 1500))
+
+        def scan() -> None:
+            """By signs that lie side by side, where there are such."""
+            assert table.search(gaussian(rng, 1)[0], where="n IS NULL").plan.strategy == "codes"
+            codes = column(db).codes
+            assert codes is not None
+            assert not simd.LOOKS_UP or db._transactions.writer or codes.grouped == column(db).slots
+
+        scan()
         with pytest.raises(ZeroDivisionError), db.transaction():
             table.insert(range(1500, 1600), gaussian(rng, 100))
+            scan()
             raise ZeroDivisionError
         table.insert(range(1600, 1700), gaussian(rng, 100))
+        scan()
         check_database(db)
         table.delete(range(100, 700))
         trained = column(db).state.trainings
         table.insert(range(2000, 3000), 20 * gaussian(rng, 1000))
         assert column(db).state.trainings > trained
+        scan()
         check_database(db)
         table.insert(range(3000, 6000), gaussian(rng, 3000))  # in larger arrays
+        scan()
         check_database(db)
     with vecdb.connect(path) as db:
         db.table("t").insert("late", gaussian(rng, 1)[0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -21,26 +23,43 @@ TRIPLES = {
 }
 
 
+LOOKUP_INSTRUCTIONS = {
+    simd.AVX512: re.compile(r"vpshufb\t.*zmm"),
+    simd.AVX2: re.compile(r"vpshufb\t.*ymm"),
+    simd.NEON: re.compile(r"tbl\tv.*16b"),
+}
+
+
 def run(script: str, level: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "VECDB_SIMD": level}
     return subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("level", simd.LEVELS)
-def test_a_level_compiles_to_its_instructions(level: str) -> None:
+def assembly(level: str, result: ir.Type, arguments: list[ir.Type], emit: Callable[..., ir.Value]) -> str:
+    """Of a function of what `emit` makes for the level."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    triple, features, instruction = TRIPLES[level]
-    module = ir.Module("dot")
+    triple, features, _ = TRIPLES[level]
+    module = ir.Module("made")
     module.triple = triple
-    pointer = ir.IntType(8).as_pointer()
-    function = ir.Function(module, ir.FunctionType(ir.IntType(32), [pointer, pointer, ir.IntType(64)]), "dot")
+    function = ir.Function(module, ir.FunctionType(result, arguments), "made")
     builder = ir.IRBuilder(function.append_basic_block())
-    builder.ret(simd.emit_dot(level, builder, *function.args))
+    builder.ret(emit(level, builder, *function.args))
     machine = llvm.Target.from_triple(triple).create_target_machine(features=features, opt=3)
     compiled = llvm.parse_assembly(str(module))
     compiled.verify()
-    assert instruction in machine.emit_assembly(compiled)
+    return str(machine.emit_assembly(compiled))
+
+
+@pytest.mark.parametrize("level", simd.LEVELS)
+def test_a_level_compiles_to_its_instructions(level: str) -> None:
+    pointer, number = ir.IntType(8).as_pointer(), ir.IntType(64)
+    *_, instruction = TRIPLES[level]
+    assert instruction in assembly(level, ir.IntType(32), [pointer, pointer, number], simd.emit_dot)
+    if level in LOOKUP_INSTRUCTIONS:
+        sums = ir.VectorType(ir.IntType(16), simd.GROUP)
+        made = assembly(level, sums, [pointer, number, pointer], simd.emit_lookups)
+        assert LOOKUP_INSTRUCTIONS[level].search(made), made
 
 
 DOT = """
@@ -96,6 +115,33 @@ for words in (6, 8, 14, 54):
 print(simd.LEVEL)
 """
 
+LOOKUPS = """
+import numba, numpy as np
+from vecdb.kernels import simd
+from vecdb.kernels.memory import address_of
+if simd.LOOKS_UP:
+    call = numba.njit(
+        lambda group, size, tables, terms, limit: simd.near_in_group(group, size, tables, terms, limit)
+    )
+    rng = np.random.default_rng(0)
+    for size, most in ((2, 60), (8, 60), (48, 60), (64, 63), (520, 63)):
+        rows = rng.integers(0, 256, (64, size), dtype=np.uint8)
+        tables = rng.integers(0, most + 1, (2 * size, 16), dtype=np.uint8)
+        tables[rng.random(len(tables)) < 0.2] = most
+        numbers, terms = rng.random((4, 64), dtype=np.float32), rng.random(4, dtype=np.float32)
+        group = np.concatenate([rows.T.ravel(), numbers.view(np.uint8).ravel()])
+        bits = np.stack([rows & 15, rows >> 4], axis=2).reshape(64, -1)
+        sums = tables[np.arange(2 * size), bits].sum(axis=1, dtype=np.int64)
+        weight, counts, ratio, error = numbers.astype(np.float64)
+        least = weight - ratio * (terms[0] * sums + terms[1] * counts + terms[2]) - error * terms[3]
+        for rank in (0, 1, 31, 62):
+            limit = np.float32((np.sort(least)[rank : rank + 2]).mean())
+            near = call(address_of(group), size, address_of(tables), address_of(terms), limit)
+            right = sum(1 << lane for lane in range(64) if least[lane] <= limit)
+            assert near & (2**64 - 1) == right, (size, rank, hex(near), hex(right))
+print(simd.LEVEL)
+"""
+
 GRAPH = """
 import numpy as np
 from tests.kernels.test_hnsw import build
@@ -111,6 +157,7 @@ print(version.links.gather().tolist(), found.slots.tolist(), found.distances.tol
 def test_a_level_computes_what_numpy_does(level: str) -> None:
     assert run(DOT, level).stdout == level + "\n"
     assert run(BITS, level).stdout == level + "\n"
+    assert run(LOOKUPS, level).stdout == level + "\n"
 
 
 def test_every_level_builds_the_same_graph_and_finds_the_same() -> None:

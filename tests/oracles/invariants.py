@@ -84,6 +84,22 @@ def _check_memory(view: View, table: Table, version: ColumnVersion) -> None:
         stored.codes.sign(version.slots)
         for name in ("codes", "weights", "signs"):
             np.testing.assert_array_equal(getattr(version.codes, name)[used], getattr(stored.codes, name)[used])
+        if version.codes.grouped:
+            version.codes.group(version.slots)
+            np.testing.assert_array_equal(_of_groups(version.codes.groups)[used], _bytes_of(version.codes.signs)[used])
+
+
+def _of_groups(groups: np.ndarray) -> np.ndarray:
+    """The bytes of each row, (slots, bytes), of groups of 64: their first bytes side by side, then the second, at last
+    their four numbers of 4 bytes, likewise."""
+    words = groups.shape[1] // 8 // 64
+    signs = groups[:, : 64 * 8 * (words - 2)].reshape(len(groups), -1, 64).transpose(0, 2, 1)
+    numbers = groups[:, 64 * 8 * (words - 2) :].view(np.float32).reshape(len(groups), 4, 64).transpose(0, 2, 1)
+    return np.concatenate([signs, np.ascontiguousarray(numbers).view(np.uint8)], axis=2).reshape(-1, 8 * words)
+
+
+def _bytes_of(signs: np.ndarray) -> np.ndarray:
+    return signs.view(np.uint8).reshape(len(signs), -1)
 
 
 def _check_stored(view: View, table: Table, version: ColumnVersion) -> None:

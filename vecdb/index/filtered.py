@@ -9,6 +9,8 @@ from vecdb.index.exact import Nearest
 from vecdb.index.graph import Graph, scratch_for
 from vecdb.kernels import filtered as kernel
 from vecdb.kernels.memory import address_of, empty_struct
+from vecdb.kernels.signs import group
+from vecdb.kernels.simd import GROUP, LOOKS_UP
 
 Float32 = NDArray[np.float32]
 Slots = NDArray[np.int64]
@@ -41,7 +43,49 @@ def scan(
     return found._replace(compared=len(among) * len(queries))
 
 
+def scan_groups(
+    graph: Graph,
+    groups: NDArray[np.uint8],
+    matches: NDArray[np.uint8],
+    matching: int,
+    queries: Float32,
+    k: int,
+    ef: int,
+    *,
+    measured: bool = True,
+) -> Nearest:
+    """The same by codes, of the `matching` slots whose bits are set in `matches`, as live bits are; `groups` has the
+    signs of all slots, as `fill_groups` lays them. It takes a third of the time, where all slots match."""
+    queries = np.ascontiguousarray(queries)
+    scratch = scratch_for(graph, 1, max(ef + 1, kernel.TOGETHER))
+    found = Nearest.unfilled(len(queries), k)
+    kernel.scan_groups(
+        graph.struct.address,
+        address_of(groups),
+        address_of(matches),
+        -(-graph.slots // GROUP),
+        address_of(queries),
+        len(queries),
+        k,
+        ef,
+        ef if measured else 0,
+        address_of(found.slots),
+        address_of(found.distances),
+        address_of(found.counts),
+        scratch.address,
+    )
+    return found._replace(compared=matching * len(queries))
+
+
+def fill_groups(signs: NDArray[np.int64], groups: NDArray[np.uint8], first: int, stop: int) -> None:
+    """Lay signs (slots, words) of the slots `first` to `stop` side by side in `groups` (groups, bytes)."""
+    group(address_of(signs), signs.shape[1], address_of(groups), first, stop)
+
+
 def load_kernels() -> None:
-    """Load or compile what a scan needs, by answering no queries."""
+    """Load or compile what scans need, by answering no queries."""
     nothing = empty_struct()
     kernel.scan(nothing.address, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)
+    if LOOKS_UP:
+        kernel.scan_groups(nothing.address, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)
+        group(0, 0, 0, 0, 0)

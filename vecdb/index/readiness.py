@@ -38,6 +38,12 @@ class Readiness:
         simd = sys.modules.get("vecdb.kernels.simd")
         return simd is not None and bool(simd.COUNTS_BLOCKS)
 
+    @property
+    def look_up(self) -> bool:
+        """Whether they do so of rows that lie together, many more at a time."""
+        simd = sys.modules.get("vecdb.kernels.simd")
+        return simd is not None and bool(simd.LOOKS_UP)
+
     def count_answer(self) -> None:
         """An answer was given without kernels: let them load behind the next ones."""
         with self._lock:

@@ -8,7 +8,8 @@ Neighbor Search", arXiv:2405.12497), which turns the space at random first; what
 dimensions well enough as a rule. Where a few dimensions have most of it the error is another, and signs are not used:
 `signs_tell` looks at some rows.
 
-Signs are made of codes, by `kernels/signs.py: sign`, when a graph is first walked, and live in memory only.
+Signs are made of codes, by `kernels/signs.py: sign`, when a graph is first walked, and live in memory only. For scans
+of many rows that lie together they are laid side by side as well, by `kernels/signs.py: group`, when such a scan comes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ _MOST_SPREAD, _MOST_BIAS = 1.25, 0.5  # of their errors, in those that are expec
 def words_of(width: int) -> int:
     """Words of a row's signs where it has `width` bytes of codes; 0 where signs would win nothing."""
     return width // WORD + NUMBERS if width >= _FEWEST_CODES else 0
+
+
+def groups_shape(slots: int, words: int) -> tuple[int, int]:
+    """Of the array in which the signs of so many slots lie side by side, a word of bits for each group of them."""
+    return (-(-slots // WORD), 8 * words * WORD) if words else (0, 0)
 
 
 def signs_tell(steps: NDArray[np.float32]) -> bool:

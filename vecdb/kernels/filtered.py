@@ -12,8 +12,8 @@ from vecdb.kernels.jit import Kernel, paste
 from vecdb.kernels.layout import DIM, FRESH, POOL
 from vecdb.kernels.memory import field, get_i64, set_i64, shift
 from vecdb.kernels.search import answer, conclude, measure
-from vecdb.kernels.signs import fetch_signs, has_signs, load_signs, pad, sift
-from vecdb.kernels.simd import COUNTS_BLOCKS, sort_key
+from vecdb.kernels.signs import fetch_signs, has_signs, load_signs, load_tables, near_of_group, pad, sift
+from vecdb.kernels.simd import COUNTS_BLOCKS, GROUP, sort_key, trailing_zeros
 
 _AHEAD: Final = 12  # rows fetched ahead in a scan
 TOGETHER: Final = 128  # rows that are looked at by their signs before those are compared that may be near
@@ -68,6 +68,29 @@ def _compare_near(graph: Any, listed: Any, length: Any, size: Any, ef: Any, scra
     return size
 
 
+@paste
+def _compare_groups(graph: Any, groups: Any, matches: Any, count: Any, ef: Any, scratch: Any) -> Any:
+    """The same of rows in so many groups, of which a word of `matches` has a bit for each that is meant."""
+    pool, fresh = field(scratch, POOL), field(scratch, FRESH)
+    load_signs(graph, scratch)
+    load_tables(graph, scratch)
+    size, kept = np.int64(0), np.int64(0)
+    for number in range(count):
+        near = get_i64(matches, number)
+        if near != 0 and size == ef:
+            near &= near_of_group(graph, groups, number, get_i64(pool, ef - 1), scratch)
+        while near != 0:
+            slot = GROUP * number + trailing_zeros(near)
+            set_i64(fresh, kept, slot)
+            fetch_row(graph, slot)
+            kept += 1
+            near &= near - 1
+        if kept >= GROUP or number == count - 1:
+            size = _compare_each(graph, fresh, kept, size, ef, scratch)
+            kept = np.int64(0)
+    return size
+
+
 _compare: Any = _compare_near if COUNTS_BLOCKS else _compare_each
 
 
@@ -98,3 +121,28 @@ def scan(
             nearest, exact = shift(slots, number * k, 4), shift(distances, number * k, 8)
             found = measure(graph, query, listed, length, np.int64(_AHEAD), k, nearest, exact)
             conclude(nearest, exact, k, found, counts, number)
+
+
+@Kernel
+def scan_groups(
+    graph: Any,
+    groups: Any,
+    matches: Any,
+    length: Any,
+    queries: Any,
+    count: Any,
+    k: Any,
+    ef: Any,
+    rerank: Any,
+    slots: Any,
+    distances: Any,
+    counts: Any,
+    scratch: Any,
+) -> None:
+    """As `scan` by codes, of the rows whose bits are set in `matches`, so many words: the signs of all slots beside
+    these are looked at, as they lie in `groups` (`signs.group`)."""
+    for number in range(count):
+        query = shift(queries, number * field(graph, DIM), 4)
+        load_query(graph, query, scratch)
+        size = _compare_groups(graph, groups, matches, length, ef, scratch)
+        answer(graph, query, number, size, k, rerank, slots, distances, counts, scratch)

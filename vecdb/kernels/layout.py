@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.kernels.memory import Struct
-from vecdb.kernels.simd import CODE_BLOCK, QUERY_BITS, ROWS_TOGETHER, WORD_BLOCK
+from vecdb.kernels.simd import CODE_BLOCK, QUERY_BITS, ROWS_TOGETHER, TABLE_SIZE, WORD_BLOCK
 
 # Metric numbers, as kernels see them.
 L2, IP, COSINE = 0, 1, 2
@@ -30,7 +30,7 @@ SIGNS, SIGN_WORDS = 19, 20
 
 # Fields of a scratch.
 VISITED, VISITED_WORDS, POOL, POOL_SIZE, FRESH, CODE, POINT, TERMS, CANDIDATES, FLAGS, CHOSEN = range(11)
-PLANES, SIGN_TERMS, WALK = 11, 12, 13
+PLANES, SIGN_TERMS, WALK, TABLES = 11, 12, 13, 14
 
 SIGN_NUMBERS: Final = 2  # words of a row that come after its signs: see `index/signs.py`
 
@@ -107,4 +107,5 @@ def new_scratch(nodes: int, pool: int, fresh: int, dim: int, walk: Any) -> Struc
         np.zeros(QUERY_BITS * plane_words(-(-dim // 64) + SIGN_NUMBERS), np.int64),  # the query as planes of bits
         np.zeros(4, np.float32),  # what comes to the bits that are counted
         walk,
+        np.zeros(-(-dim // 64) * 16 * TABLE_SIZE, np.uint8),  # what to look up by each four signs of a row
     )

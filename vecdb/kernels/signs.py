@@ -22,6 +22,7 @@ from vecdb.kernels.layout import (
     SIGN_TERMS,
     SIGN_WORDS,
     SIGNS,
+    TABLES,
     TERMS,
     ZERO_CODE,
 )
@@ -35,13 +36,17 @@ from vecdb.kernels.memory import (
     prefetch,
     set_f32,
     set_i64,
+    set_u8,
     shift,
 )
 from vecdb.kernels.simd import (
     COUNTS_BLOCKS,
+    GROUP,
     QUERY_BITS,
     ROWS_TOGETHER,
+    TABLE_SIZE,
     WORD_BLOCK,
+    near_in_group,
     near_rows,
     number_of,
     trailing_zeros,
@@ -198,6 +203,56 @@ def sift(graph: Any, listed: Any, count: Any, far: Any, scratch: Any) -> Any:
     Slots up to the next multiple of ROWS_TOGETHER are read as well, and must exist.
     """
     return _sift(graph, listed, count, number_of(far), scratch)
+
+
+@paste
+def load_tables(graph: Any, scratch: Any) -> None:
+    """Make ready for `near_of_group`, once the query's signs are loaded: for each four dimensions the sum of u where
+    bits are set, by the bits."""
+    planes, tables = field(scratch, PLANES), field(scratch, TABLES)
+    plane = _plane_words(graph)
+    for word in range(field(graph, SIGN_WORDS) - SIGN_NUMBERS):
+        for first in range(0, 64, 4):
+            table = shift(tables, (16 * word + (first >> 2)) * TABLE_SIZE, 1)
+            set_u8(table, 0, np.int64(0))
+            for i in range(4):
+                number = np.int64(0)
+                for bit in range(QUERY_BITS):
+                    number |= ((get_i64(planes, bit * plane + word) >> (first + i)) & 1) << bit
+                for bits in range(1 << i):
+                    set_u8(table, bits | (1 << i), get_u8(table, bits) + number)
+
+
+@paste
+def group_bytes(words: Any) -> Any:
+    """Of a group whose rows have so many words with their numbers."""
+    return words * 8 * GROUP
+
+
+@paste
+def near_of_group(graph: Any, groups: Any, number: Any, far: Any, scratch: Any) -> Any:
+    """A bit for each row of the group of that number, set where it may be nearer than the key `far`."""
+    words = field(graph, SIGN_WORDS)
+    here = shift(groups, number * group_bytes(words), 1)
+    size = (words - SIGN_NUMBERS) * 8
+    return near_in_group(here, size, field(scratch, TABLES), field(scratch, SIGN_TERMS), number_of(far))
+
+
+@Kernel
+def group(signs: Any, words: Any, groups: Any, first: Any, stop: Any) -> None:
+    """Lay the signs of the slots `first` to `stop`, of so many words with their numbers, side by side in groups: the
+    first byte of each row of a group comes first, their numbers last."""
+    size = (words - SIGN_NUMBERS) * 8
+    for slot in range(first, stop):
+        here = shift(groups, slot // GROUP * group_bytes(words), 1)
+        row = shift(signs, slot * words, 8)
+        for word in range(words - SIGN_NUMBERS):
+            bits = get_i64(row, word)
+            for i in range(8):
+                set_u8(here, (8 * word + i) * GROUP + slot % GROUP, (bits >> (8 * i)) & 255)
+        numbers, own = shift(here, size * GROUP, 1), shift(row, words - SIGN_NUMBERS, 8)
+        for i in range(2 * SIGN_NUMBERS):
+            set_f32(numbers, i * GROUP + slot % GROUP, get_f32(own, i))
 
 
 @paste

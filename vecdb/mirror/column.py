@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vecdb.index.live import are_live
 from vecdb.index.quantizer import CODE_BLOCK, TRAINING_ROWS, Quantizer, inverse_lengths
 from vecdb.index.reach import reachable_from
-from vecdb.index.signs import words_of
+from vecdb.index.signs import groups_shape, words_of
 from vecdb.index.threads import Workers, usable_cores
 from vecdb.mirror.blocks import Blocks, BlocksView
 from vecdb.mirror.vectors import Ranges, Vectors, flat
@@ -59,7 +59,9 @@ class Codes:
     codes: NDArray[np.uint8]  # (capacity, dim padded); (0, any) without a quantizer
     weights: Float32  # (capacity,)
     signs: NDArray[np.int64]  # (capacity, words); no words where it pays to compare the codes at once
+    groups: NDArray[np.uint8]  # the signs of 64 slots side by side, (groups, bytes)
     signed: int = 0  # slots whose signs are made: when a graph is walked that has them
+    grouped: int = 0  # slots whose signs are in groups: when many of these are scanned
 
     @classmethod
     def empty(cls, quantizer: Quantizer | None, dim: int, capacity: int) -> Codes:
@@ -68,7 +70,8 @@ class Codes:
         rows = capacity if quantizer is not None else 0
         words = words_of(width) if quantizer is not None and quantizer.signs else 0
         signs = flat((capacity, words), np.int64)
-        return cls(quantizer, flat((rows, width), np.uint8), flat((capacity,), np.float32), signs)
+        groups = flat(groups_shape(len(signs), words), np.uint8)
+        return cls(quantizer, flat((rows, width), np.uint8), flat((capacity,), np.float32), signs, groups)
 
     def grown(self, used: Ranges, capacity: int) -> Codes:
         """A copy of the slots that are used, with room for more."""
@@ -82,7 +85,8 @@ class Codes:
 
     @property
     def nbytes(self) -> int:
-        return self.codes.nbytes + self.weights.nbytes + self.signs.nbytes
+        groups = self.groups.nbytes if self.grouped else 0
+        return self.codes.nbytes + self.weights.nbytes + self.signs.nbytes + groups
 
     def sign(self, slots: int) -> None:
         """Make the signs of so many slots, where they are not made. Several threads may do so at once: they write the
@@ -92,6 +96,19 @@ class Codes:
 
             fill_signs(self.codes, self.weights, self.signs, self.signed, slots, len(self.quantizer.mean))
             self.signed = slots
+
+    def group(self, slots: int) -> None:
+        """Lay the signs of so many slots side by side, as `sign` makes them."""
+        self.sign(slots)
+        if self.grouped < slots:
+            from vecdb.index.filtered import fill_groups
+
+            fill_groups(self.signs, self.groups, self.grouped, slots)
+            self.grouped = slots
+
+    def forget(self, first: int) -> None:
+        """The slots from `first` on get other codes."""
+        self.signed, self.grouped = min(self.signed, first), min(self.grouped, first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -489,7 +506,7 @@ class ColumnMirror:
         assert self.codes is not None
         metric, slots, codes, vectors = self.column.options.metric, self.slots, self.codes, self.array
         outliers = np.zeros(slots - first, np.bool_)
-        codes.signed = min(codes.signed, first)
+        codes.forget(first)
 
         def encode(start: int, stop: int) -> None:
             if codes.quantizer is not None:

@@ -353,7 +353,7 @@ def _read_codes(records: Records, mirror: ColumnMirror, where: Place, first: int
     if mirror.codes.quantizer is None:
         mirror.codes.weights[first:stop] = inverse_lengths(mirror.array[first:stop])
         return
-    mirror.codes.signed = min(mirror.codes.signed, first)
+    mirror.codes.forget(first)
     codes, weights = mirror.codes.codes, mirror.codes.weights
     record, per_block = _code_record(mirror.column), codes_per_block(mirror.column)
     numbers = np.arange(first // per_block, -(-stop // per_block))

@@ -51,6 +51,11 @@ class Matching:
         """(blocks, 1024), as live bits are."""
         return self.found.bits(self._slots)
 
+    @cached_property
+    def spread(self) -> int:
+        """The slots of all words of `bits` that have one set."""
+        return 64 * int(np.count_nonzero(self.bits.reshape(-1).view(np.int64)))
+
 
 def read_where(view: View, table: Table, where: object, params: object) -> Filter | None:
     """A `where=` of any notation, checked against the table's fields; None where every row matches.

@@ -9,6 +9,7 @@ from vecdb.index.quantizer import reranked
 from vecdb.index.readiness import KERNELS
 from vecdb.mirror.column import ColumnVersion
 from vecdb.options import DEFAULT_EF
+from vecdb.query.matching import Matching
 
 Strategy: TypeAlias = Literal["scan", "codes", "graph"]
 
@@ -18,9 +19,12 @@ _COMPARED_PER_EF: Final = 16
 # Of rows that match a filter, so many are measured by their vectors sooner than anything else is begun.
 _FEW: Final = 256
 # A walk that keeps only what matches takes, for each row that it meets on its way, the time of so many rows in a scan:
-# by their codes, and where most are told as too far by their signs.
+# by their codes, where most are told as too far by their signs, and where these lie together, others between them
+# included.
 _CODES_PER_PLACE: Final = 48
 _SIFTED_PER_PLACE: Final = 110
+_GROUPED_PER_PLACE: Final = 230
+_MOST_SPREAD: Final = 3  # slots that lie together for each that matches, above which these are looked at one by one
 
 
 class Route(NamedTuple):
@@ -38,11 +42,11 @@ class Route(NamedTuple):
         return self._replace(strategy="scan", ef=None)
 
 
-def choose_route(version: ColumnVersion, k: int, ef: int | None, exact: bool, matching: int | None) -> Route:
-    """The fastest that finds what there is; `matching` rows pass the filter, None where there is none."""
+def choose_route(version: ColumnVersion, k: int, ef: int | None, exact: bool, matching: Matching | None) -> Route:
+    """The fastest that finds what there is; `matching` is what passes the filter, None where there is none."""
     state = version.state
     if exact or not state.linked:
-        return Route("scan", None, state.live if matching is None else matching)
+        return Route("scan", None, state.live if matching is None else len(matching))
     if matching is None:
         return _among_all(state.live, state.waiting, k, DEFAULT_EF if ef is None else ef)
     return _among_matching(version, k, DEFAULT_EF if ef is None else ef, matching)
@@ -56,17 +60,32 @@ def _among_all(live: int, waiting: int, k: int, ef: int) -> Route:
     return Route("scan", None, live) if live <= walked else Route("graph", beam, walked)
 
 
-def _among_matching(version: ColumnVersion, k: int, ef: int, matching: int) -> Route:
-    state, k = version.state, min(k, matching)
-    beam, scan = max(ef, k), Route("scan", None, matching)
-    if matching <= _FEW:
+def _among_matching(version: ColumnVersion, k: int, ef: int, matching: Matching) -> Route:
+    state, found = version.state, len(matching)
+    k = min(k, found)
+    beam, scan = max(ef, k), Route("scan", None, found)
+    if found <= _FEW:
         return scan
-    met = max(beam, least_matching(k, beam) * (state.live + state.waiting) // matching)
-    sifts = version.codes is not None and version.codes.signs.shape[1] > 0 and KERNELS.sift
-    if matching <= (_SIFTED_PER_PLACE if sifts else _CODES_PER_PLACE) * met:
-        measured = reranked(k, beam)
-        return Route("codes", measured, matching) if _has_codes(version) and measured < matching else scan
-    return Route("graph", beam, _COMPARED_PER_EF * met)
+    met = max(beam, least_matching(k, beam) * (state.live + state.waiting) // found)
+    if not _is_scanned(version, matching, met):
+        return Route("graph", beam, _COMPARED_PER_EF * met)
+    measured = reranked(k, beam)
+    return Route("codes", measured, found) if _has_codes(version) and measured < found else scan
+
+
+def _is_scanned(version: ColumnVersion, matching: Matching, met: int) -> bool:
+    """Whether a scan is to be preferred to a walk that meets so many rows on its way."""
+    if lies_together(version, matching):
+        return matching.spread <= _GROUPED_PER_PLACE * met
+    signs = version.codes is not None and version.codes.signs.shape[1] > 0
+    return len(matching) <= (_SIFTED_PER_PLACE if signs and KERNELS.sift else _CODES_PER_PLACE) * met
+
+
+def lies_together(version: ColumnVersion, matching: Matching) -> bool:
+    """Whether a scan looks at the signs of rows side by side, with those between that do not match."""
+    if version.codes is None or not len(version.codes.groups) or not KERNELS.look_up:
+        return False
+    return matching.spread <= _MOST_SPREAD * len(matching)
 
 
 def least_matching(k: int, ef: int) -> int:

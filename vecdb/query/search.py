@@ -21,7 +21,7 @@ from vecdb.options import MAX_BATCH_HITS, MAX_EF
 from vecdb.query.fetch import Wanted, fetch, fetch_ids
 from vecdb.query.matching import Matching, find_matching
 from vecdb.query.results import BatchHits, Hits, Plan
-from vecdb.query.route import Route, choose_route, least_matching
+from vecdb.query.route import Route, choose_route, least_matching, lies_together
 from vecdb.storage.catalog import Column, Table
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def choose_threads(threads: int | None, queries: int) -> int:
 def _open(view: View, table: Table, column: Column, ask: Ask, queries: int) -> _Source:
     version = _column(view, table, column, ask, queries)
     matching = None if ask.where is None else find_matching(view, table, version, ask.where)
-    route = choose_route(version, ask.k, ask.ef, ask.exact, None if matching is None else len(matching))
+    route = choose_route(version, ask.k, ask.ef, ask.exact, matching)
     whole = queries > _LEAST_AT_ONCE or (matching is None and route.strategy == "scan")
     return _Source(version, view.vectors(table, version, whole=whole), route, matching)
 
@@ -242,7 +242,13 @@ def _by_codes(source: _Source, queries: Float32, k: int, route: Route) -> Neares
         from vecdb.index import filtered
 
         assert matching is not None
-        found = filtered.scan(version.graph, matching.slots, queries, most, ef, measured=measured)
+        graph, codes = version.graph, version.codes
+        if codes is not None and lies_together(version, matching):
+            codes.group(version.slots)
+            among = codes.groups, matching.bits, len(matching)
+            found = filtered.scan_groups(graph, *among, queries, most, ef, measured=measured)
+        else:
+            found = filtered.scan(graph, matching.slots, queries, most, ef, measured=measured)
     return found if measured else exact.rank(found, vectors, queries, k, version.column.options.metric)
 
 
