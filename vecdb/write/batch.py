@@ -191,9 +191,9 @@ def read_vectors(schema: Schema, vectors: object, ids: list[Id], *, single: bool
     result = {}
     for name, value in by_name.items():
         column = find_column(schema, name)
-        plain = _as_plain(column, value) if single and column.options.dtype == "float32" else None
-        if plain is not None:
-            result[column.number] = ColumnVectors(plain[None], np.ones(1, np.bool_))
+        plain = _as_plain(column, value, rank=1 if single else 2) if column.options.dtype == "float32" else None
+        if plain is not None and (single or len(plain) == len(ids)):
+            result[column.number] = ColumnVectors(plain[None] if single else plain, np.ones(len(ids), np.bool_))
             continue
         rows = [value] if single else [None] * len(ids) if value is None else value
         result[column.number] = _to_matrix(
@@ -219,13 +219,13 @@ def _as_plain(column: Column, given: object, rank: int = 1) -> Float32 | None:
         return None
     # Of a vector with NaN or infinity, or of zeros, the square is not between these.
     if rank == 1:
-        least = most = float(given.dot(given))
+        least = most = float(np.vdot(given, given))  # `dot` warns of an overflow
     else:
         squares = np.einsum("ij,ij->i", given, given)
         least, most = squares.min(), squares.max()
     if not (least > _LEAST_SQUARE and most < _MOST_SQUARE):
         return None
-    return given.astype(np.float32, order="C", copy=rank == 1)  # a matrix of queries is not used after the call
+    return given.astype(np.float32, order="C", copy=rank == 1)  # no matrix is used after the call
 
 
 def _to_matrix(column: Column, rows: Any, name: Callable[[int], str], dtype: np.dtype[Any]) -> ColumnVectors:
@@ -246,6 +246,8 @@ def _to_matrix(column: Column, rows: Any, name: Callable[[int], str], dtype: np.
     with np.errstate(over="ignore"):
         rounded = given.astype(dtype)
     _check_numbers(column, given, rounded, lambda row: name(int(places[row])))
+    if present.all():
+        return ColumnVectors(rounded.astype(np.float32, copy=False), present)
     values = np.zeros((len(present), column.options.dim), np.float32)
     values[present] = rounded
     return ColumnVectors(values, present)
