@@ -40,8 +40,8 @@ from vecdb.query.stats import DatabaseStats, ReaderStats, spare_bytes, table_sta
 from vecdb.snapshot import Snapshot
 from vecdb.storage.catalog import ColumnState, Schema, TableState
 from vecdb.storage.creation import create_database
-from vecdb.storage.environment import REGISTRY
 from vecdb.storage.header import read_header
+from vecdb.storage.registry import REGISTRY
 from vecdb.table import Table
 from vecdb.transaction import Transaction, TransactionStack
 from vecdb.write.heal import Healer
@@ -267,7 +267,7 @@ class Database:
                 free_bytes,
                 free_bytes + spare_bytes(view.records, view.tables.values()),
                 {table.schema.name: table_stats(table, view) for table in view.tables.values()},
-                tuple(ReaderStats(*held) for held in self._environment.held()),
+                tuple(ReaderStats(*held) for held in self._environment.held.look()),
                 self._environment.others_behind(),
             )
 

@@ -246,8 +246,8 @@ def wait_until(done: Callable[[], bool]) -> None:
 def test_a_snapshot_and_a_scan_are_ended_at_a_limit(
     db: vecdb.Database, table: vecdb.Table, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vecdb.storage.environment._WATCH_SECONDS", 0.01)
-    monkeypatch.setattr(f"vecdb.storage.environment.{limit}", 0.0)
+    monkeypatch.setattr("vecdb.storage.held._WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(f"vecdb.storage.held.{limit}", 0.0)
     snap, scan = db.snapshot(), table.scan()
     view = snap.table("t") if limit == "MAX_HELD_BYTES" else None
     next(scan)

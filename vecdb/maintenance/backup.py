@@ -16,12 +16,13 @@ from vecdb.maintenance.chain import Chain, apply_increment, digest, find_chain, 
 from vecdb.maintenance.child import Child, ChildDiedError, Teller
 from vecdb.progress import Progress, reporting
 from vecdb.storage.creation import give_new_name
-from vecdb.storage.environment import NO_SPACE, REGISTRY, Environment
+from vecdb.storage.environment import NO_SPACE, Environment
 from vecdb.storage.header import FORMAT_MAJOR
 from vecdb.storage.increment import Head, IncrementWriter
 from vecdb.storage.keys import Space
 from vecdb.storage.private import PrivateFile
 from vecdb.storage.reader import ReadTransaction
+from vecdb.storage.registry import REGISTRY
 from vecdb.storage.view import Sealed
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ from vecdb.storage.draft import Draft, keep_old, remove_leftovers
 from vecdb.storage.geometry import LIVE_BYTES
 from vecdb.storage.header import State, write_packed_header
 from vecdb.storage.keys import ROWS_LIVE, Space
+from vecdb.storage.registry import REGISTRY
 from vecdb.storage.view import PendingWrites
 
 Slots = NDArray[np.int64]
@@ -70,7 +71,7 @@ def compact(mirror: Mirror, timeout: float, progress: Progress, *, secure: bool)
                 view.close()
                 if secure:
                     keep_old(environment.path)
-                environment.replace(draft.path, timeout)
+                REGISTRY.replace(environment, draft.path, timeout)
             finally:
                 draft.discard()
         remove_leftovers(environment.path, secure=secure)

@@ -23,9 +23,10 @@ from vecdb.mirror.payloads import Place, read_payload
 from vecdb.progress import Progress, reporting
 from vecdb.storage import keys
 from vecdb.storage.catalog import Column, Schema, Table, read_tables
-from vecdb.storage.environment import NO_SPACE, REGISTRY, sync_folder
+from vecdb.storage.environment import NO_SPACE, sync_folder
 from vecdb.storage.header import read_header, read_state
 from vecdb.storage.keys import Space
+from vecdb.storage.registry import REGISTRY
 from vecdb.storage.rows import decode_row
 from vecdb.storage.view import Records
 

@@ -18,10 +18,10 @@ from vecdb.mirror.load import stored_column
 from vecdb.storage import keys, preflight
 from vecdb.storage.catalog import Table, read_tables
 from vecdb.storage.damaged import DamagedRecords
-from vecdb.storage.environment import REGISTRY
 from vecdb.storage.header import read_header, read_state
 from vecdb.storage.keys import Space
 from vecdb.storage.pages import PageFile
+from vecdb.storage.registry import REGISTRY
 from vecdb.storage.structure import structure_problems
 from vecdb.storage.view import Sealed
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 from weakref import WeakSet
 
 import lmdb
@@ -18,7 +18,6 @@ import lmdb
 from vecdb.errors import (
     CorruptionError,
     DatabaseError,
-    Error,
     LockTimeoutError,
     NotAVecdbError,
     NotSupportedError,
@@ -28,18 +27,19 @@ from vecdb.errors import (
     StorageIOError,
     TransactionError,
 )
-from vecdb.options import DEFAULT_TIMEOUT, MAP_RESERVE, MAX_HELD_BYTES, MAX_HELD_SECONDS, MAX_READERS, MIN_MAP
-from vecdb.storage import keys, preflight
+from vecdb.options import DEFAULT_TIMEOUT, MAP_RESERVE, MAX_READERS, MIN_MAP
+from vecdb.storage import keys
 from vecdb.storage.gate import WriterGate
-from vecdb.storage.header import State, encode_state, read_header, read_state, seal_state
+from vecdb.storage.header import State, encode_state, read_header, seal_state
+from vecdb.storage.held import HeldReaders
 from vecdb.storage.keys import Space
 from vecdb.storage.preflight import HINT
-from vecdb.storage.reader import ReadTransaction, SharedReadTransaction
+from vecdb.storage.reader import Hold, ReadTransaction, SharedReadTransaction
 from vecdb.storage.records import seal
 from vecdb.storage.trees import check_tree
 from vecdb.storage.view import Changes
 
-_FileKey = tuple[int, int]
+FileKey = tuple[int, int]
 Reader = TypeVar("Reader", bound=ReadTransaction)
 NO_SPACE: Final = frozenset(
     number for name in ("EFBIG", "ENOSPC", "EDQUOT") if (number := getattr(errno, name, None)) is not None
@@ -58,17 +58,7 @@ SHORT_WRITE: Final = errno.EIO  # LMDB reports a short write, as of a full disk,
 _MOST_SPACES: Final = 32
 _REAP_SECONDS: Final = 1.0  # between two looks, at commits, for readers that died
 _LARGE_COMMIT: Final = 1 << 20  # bytes
-_WATCH_SECONDS: Final = 1.0  # between two looks at readers that are held
-_FORKED: Final = "start processes by spawn or forkserver, or close the database before a fork and connect after it"
-
-
-class Held(NamedTuple):
-    """A snapshot, or a scan that was begun, and what it costs."""
-
-    version: int
-    seconds: float
-    behind: int  # commits
-    kept_bytes: int  # of the file, that later commits would have used again
+FORKED: Final = "start processes by spawn or forkserver, or close the database before a fork and connect after it"
 
 
 class Environment:
@@ -86,23 +76,22 @@ class Environment:
         self._condition = threading.Condition(self._lock)  # the same lock, which is entered faster by itself
         # Weak, so that a reader lost to an interrupt does not count for ever.
         self._readers: WeakSet[ReadTransaction] = WeakSet()
-        self._watcher: threading.Thread | None = None
-        self._ending = threading.Event()
+        self.held = HeldReaders(self)
         self._closed = False
         self._remapping = False
         self._writing = False
         self.companion: object = None  # what the mirror keeps for all handles on this file
-        self._identity = _identity(path)
+        self._identity = identity_of(path)
         self._locking = True
         self._reaped = 0.0
         self._large = False  # whether the last commit was
         self._lmdb, self._map_size = self._open()
-        self._lock_identity = _identity(path + "-lock")
+        self._lock_identity = identity_of(path + "-lock")
         self._spaces: dict[Space, lmdb._Database] = {}
         self.sound: set[Space] = set()  # whose trees were looked at
         self._open_spaces()
         self.gate = None if readonly else WriterGate(path)
-        if _identity(path) != self._identity:
+        if identity_of(path) != self._identity:
             self.close()
             raise StaleHandleError(f"{path} was replaced while it was being opened; connect again")
 
@@ -195,7 +184,7 @@ class Environment:
     def check_usable(self) -> None:
         """Raise StaleHandleError in a forked child and after the last close."""
         if os.getpid() != self._pid:
-            raise StaleHandleError(f"{self.path} was opened before this process was forked; {_FORKED}")
+            raise StaleHandleError(f"{self.path} was opened before this process was forked; {FORKED}")
         if self._closed:
             raise StaleHandleError(f"{self.path} is closed; connect again")
 
@@ -266,10 +255,6 @@ class Environment:
             known = self._lmdb.info()
             return known["last_txnid"], (known["last_pgno"] + 1) * self._lmdb.stat()["psize"]
 
-    def held(self) -> list[Held]:
-        """The snapshots and scans of this process."""
-        return [what for _, what in self._look()[0]]
-
     def others_behind(self) -> dict[int, int]:
         """How many commits, of LMDB's, the oldest reader of each other process is behind, by process id."""
         self._reap()
@@ -288,54 +273,16 @@ class Environment:
         self._reaped = time.monotonic()
         self._lmdb.reader_check()
 
-    def watch(self) -> None:
-        """Have a thread look at the readers that are held, as long as there are any."""
+    def readers_held(self) -> list[tuple[ReadTransaction, Hold]]:
+        """The readers that go on after their call, with what they hold."""
         with self._lock:
-            if self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="vecdb-watch", daemon=True)
-                with suppress(RuntimeError):  # no threads are to be had, as while Python exits
-                    self._watcher.start()
-
-    def _watch(self) -> None:
-        while not self._ending.wait(_WATCH_SECONDS):
-            with self._lock:
-                if not any(reader.held for reader in self._readers):
-                    self._watcher = None
-                    return
-            with suppress(Error):  # which is told to those who read
-                self._end_the_long()
-
-    def _end_the_long(self) -> None:
-        """A reader keeps what was there when it began: of the file, and in memory. None does so without end."""
-        readers, used = self._look()
-        for reader, (version, seconds, _, kept) in readers:
-            most = max(MAX_HELD_BYTES, used)
-            if seconds > MAX_HELD_SECONDS:
-                why = f"for longer than {MAX_HELD_SECONDS:g} s"
-            elif kept > most:
-                why = f"while {kept} bytes of the file could not be used again, more than {most}"
-            else:
-                continue
-            reader.end(f"the snapshot or scan of version {version} was ended, since it was open {why}; begin anew")
-
-    def _look(self) -> tuple[list[tuple[ReadTransaction, Held]], int]:
-        """The readers that are held, and the bytes that the newest commit uses."""
-        with self.read() as now:
-            used, newest, file_bytes = now.used_bytes(), read_state(now).version, self.size()[1]
-        with self._lock:
-            readers = [(reader, reader.held) for reader in self._readers if reader.held is not None]
-        found = []
-        for reader, hold in readers:
-            behind = newest - hold.version
-            kept = max(0, file_bytes - used - hold.free_bytes) if behind else 0
-            found.append((reader, Held(hold.version, time.monotonic() - hold.began, behind, kept)))
-        return found, used
+            return [(reader, reader.held) for reader in self._readers if reader.held is not None]
 
     # Writing
 
     def check_in_place(self) -> None:
         """Raise StaleHandleError when the file or its lock file is not the one that was opened."""
-        if _identity(self.path) != self._identity or _identity(self.path + "-lock") != self._lock_identity:
+        if identity_of(self.path) != self._identity or identity_of(self.path + "-lock") != self._lock_identity:
             raise StaleHandleError(
                 f"{self.path} or its lock file was replaced or deleted while it was open; nothing was written; "
                 "close all handles and connect again"
@@ -461,7 +408,7 @@ class Environment:
                     return not self._readers and not self._writing
 
                 if not self._condition.wait_for(unused, timeout):
-                    for reader in [reader for reader in self._readers if reader.held is not None]:
+                    for reader, _ in self.readers_held():
                         reader.end(f"the snapshot or scan was ended, since {why}; begin anew")
                     self._wait_for(unused, timeout, f"{why}, but a call has been reading it")
                 self.check_usable()
@@ -504,9 +451,8 @@ class Environment:
                     os.replace(draft, self.path)
                     sync_folder(os.path.dirname(self.path))
             finally:
-                self._identity = _identity(self.path)
+                self._identity = identity_of(self.path)
                 self._reopen()
-        REGISTRY.moved(self)
 
     def _open_again(self, failed: lmdb.Environment, timeout: float) -> None:
         """Give up an environment that refuses everything, as LMDB's do after an error on a meta page, for a new one."""
@@ -517,7 +463,7 @@ class Environment:
 
     def _reopen(self) -> None:
         self._lmdb, self._map_size = self._open()
-        self._lock_identity = _identity(self.path + "-lock")
+        self._lock_identity = identity_of(self.path + "-lock")
         self._spaces.clear()
         self._open_spaces()
 
@@ -570,7 +516,7 @@ class Environment:
             for reader in list(self._readers):
                 reader.abort()
             self._readers.clear()
-            self._ending.set()
+            self.held.stop()
             self._lmdb.close()
             if self.gate is not None:
                 self.gate.close()
@@ -579,64 +525,6 @@ class Environment:
         """In a forked child: let go of the writer's descriptor, so that a dead parent's turn ends."""
         if self.gate is not None:
             self.gate.close()
-
-
-class Registry:
-    """The environments open in this process, by file: LMDB forbids opening a file twice."""
-
-    def __init__(self) -> None:
-        # Reentrant, since the garbage collector may close a forgotten handle in the middle of an `acquire`.
-        self._lock = threading.RLock()
-        self._open: dict[_FileKey, Environment] = {}
-        self._inherited: set[_FileKey] = set()  # open in the parent when this process was forked from it
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._after_fork)
-
-    def acquire(self, path: str, *, readonly: bool, sync_meta: bool, max_size: int | None) -> Environment:
-        """The environment of an existing file, opened unless it is open already."""
-        with self._lock:
-            identity = _identity(path)
-            if identity in self._inherited:
-                raise StaleHandleError(f"{path} was open when this process was forked; {_FORKED}")
-            environment = self._open.get(identity) if identity else None
-            if environment is None:
-                self._refuse_a_shared_lock_file(path)
-                preflight.inspect(path)
-                environment = Environment(path, readonly=readonly, sync_meta=sync_meta, max_size=max_size)
-                self._open[environment._identity or (0, 0)] = environment
-            elif environment.readonly and not readonly:
-                raise ReadOnlyError(f"{path} is open in this process with readonly=True; close that handle first")
-            environment.users += 1
-            return environment
-
-    def moved(self, environment: Environment) -> None:
-        """The environment has another file now."""
-        with self._lock:
-            self._open = {key: value for key, value in self._open.items() if value is not environment}
-            self._open[environment._identity or (0, 0)] = environment
-
-    def release(self, environment: Environment) -> None:
-        """One user less; the last one closes the environment."""
-        with self._lock:
-            if environment.users == 1:
-                environment.close()
-                self._open = {key: value for key, value in self._open.items() if value is not environment}
-            environment.users -= 1
-
-    def _refuse_a_shared_lock_file(self, path: str) -> None:
-        """The file at `path` was replaced while it was open: two files must not share one lock file."""
-        lock = _identity(path + "-lock")
-        if lock and any(environment._lock_identity == lock for environment in self._open.values()):
-            raise StaleHandleError(
-                f"{path} was replaced while it was open in this process; close all handles on the old file first"
-            )
-
-    def _after_fork(self) -> None:
-        for environment in self._open.values():
-            environment.leave_to_parent()
-        self._lock = threading.RLock()
-        self._inherited |= self._open.keys()
-        self._open = {}
 
 
 def sync_folder(folder: str) -> None:
@@ -669,7 +557,7 @@ def _nothing_but(state: State) -> Changes:
     return {Space.HEADER: {keys.STATE: encode_state(state)}}
 
 
-def _identity(path: str) -> _FileKey | None:
+def identity_of(path: str) -> FileKey | None:
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -685,6 +573,3 @@ def _whole_pages(size: int) -> int:
 
 def _code(error: lmdb.Error) -> int:
     return int(getattr(error, "code", 0) or 0)
-
-
-REGISTRY: Final = Registry()

@@ -154,7 +154,7 @@ class ReadTransaction(Sealed):
         """Go on after this call, and so keep the version that was read. Readers that do are watched."""
         file_bytes = self._environment.size()[1]
         self.held = Hold(version, time.monotonic(), file_bytes - self.used_bytes())
-        self._environment.watch()
+        self._environment.held.watch()
         self._rest()
 
     @contextmanager
