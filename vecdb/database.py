@@ -25,7 +25,8 @@ from vecdb.maintenance.backup import Backup, backup
 from vecdb.maintenance.check import Level, check
 from vecdb.maintenance.compact import compact
 from vecdb.maintenance.report import Report
-from vecdb.mirror.versions import Mirror, View
+from vecdb.mirror.versions import Mirror
+from vecdb.mirror.view import View
 from vecdb.mirror.writer import Writer
 from vecdb.options import (
     DEFAULT_TIMEOUT,

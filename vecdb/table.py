@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vecdb.errors import FieldError, ProgrammingError
 from vecdb.fields.schema import declare_fields, find_field
 from vecdb.filters.tree import TRUE
-from vecdb.mirror.versions import View
+from vecdb.mirror.view import View
 from vecdb.mirror.writer import Writer
 from vecdb.progress import Progress, reporting
 from vecdb.query.matching import find_rows, read_where

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 import numpy as np
 
 from vecdb.errors import ProgrammingError, TableNotFoundError
-from vecdb.mirror.versions import View
+from vecdb.mirror.view import View
 from vecdb.options import Vector
 from vecdb.query import fetch
 from vecdb.query.iterate import iterate

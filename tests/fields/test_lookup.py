@@ -14,7 +14,7 @@ from vecdb.fields.lookup import Found, evaluate
 from vecdb.fields.schema import join_fields
 from vecdb.filters.evaluate import compile_filter
 from vecdb.filters.tree import Filter
-from vecdb.mirror.versions import View
+from vecdb.mirror.view import View
 from vecdb.storage import keys
 from vecdb.storage.keys import Space
 from vecdb.storage.rows import decode_row

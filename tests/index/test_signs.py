@@ -106,7 +106,7 @@ def test_searches_find_what_they_find_without(
     vectors, queries = make(rng, ROWS).astype(np.float32), make(rng, 60).astype(np.float32)
     found: dict[tuple[str, object], float] = {}
     for name, words in (("with", signs.words_of), ("without", lambda width: 0)):
-        monkeypatch.setattr("vecdb.mirror.column.words_of", words)
+        monkeypatch.setattr("vecdb.mirror.codes.words_of", words)
         table = db.create_table(name, dim=DIM, metric=metric, fields={"n": int, "m": int}, indexes=["n", "m"])
         table.insert(None, vectors, {"n": list(range(ROWS)), "m": [number % 5 for number in range(ROWS)]})
         version = column(db, name)
@@ -135,7 +135,7 @@ def test_rows_with_more_words_than_are_counted_at_once(
     vectors, queries = rng.normal(size=(2000, 700)).astype(np.float32), rng.normal(size=(60, 700)).astype(np.float32)
     found = {}
     for name, words in (("with", signs.words_of), ("without", lambda width: 0)):
-        monkeypatch.setattr("vecdb.mirror.column.words_of", words)
+        monkeypatch.setattr("vecdb.mirror.codes.words_of", words)
         table = db.create_table(name, dim=700, metric="l2")
         table.insert(None, vectors)
         ids = table.search_batch(queries, ef=64).ids

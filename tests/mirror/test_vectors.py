@@ -12,7 +12,7 @@ import pytest
 
 import vecdb
 from tests.oracles.brute_force import nearest
-from vecdb.mirror import versions
+from vecdb.mirror import view
 from vecdb.mirror.vectors import Vectors
 from vecdb.options import Quantization
 
@@ -30,7 +30,7 @@ def matrix(path: Path, rng: np.random.Generator) -> np.ndarray:
 @pytest.fixture
 def table(path: Path, matrix: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> Iterator[vecdb.Table]:
     """Each search reads one block of vectors into memory."""
-    monkeypatch.setattr(versions, "_BLOCKS_AT_ONCE", 1)
+    monkeypatch.setattr(view, "_BLOCKS_AT_ONCE", 1)
     with vecdb.connect(path) as db:
         yield db.table("t")
 

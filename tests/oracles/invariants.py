@@ -14,7 +14,7 @@ from vecdb.fields.encode import encode
 from vecdb.fields.live import read_live
 from vecdb.mirror.column import ColumnVersion, links_per_block
 from vecdb.mirror.load import codes_per_block, load_column, vectors_per_block
-from vecdb.mirror.versions import View
+from vecdb.mirror.view import View
 from vecdb.storage import keys
 from vecdb.storage.catalog import Table
 from vecdb.storage.keys import Space

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.index.live import are_live
-from vecdb.index.quantizer import CODE_BLOCK, TRAINING_ROWS, Quantizer, inverse_lengths
+from vecdb.index.quantizer import TRAINING_ROWS, Quantizer, inverse_lengths
 from vecdb.index.reach import reachable_from
-from vecdb.index.signs import groups_shape, words_of
 from vecdb.index.threads import Workers, usable_cores
 from vecdb.mirror.blocks import Blocks, BlocksView
-from vecdb.mirror.vectors import Ranges, Vectors, flat
+from vecdb.mirror.codes import Codes
+from vecdb.mirror.vectors import Ranges, Vectors
 from vecdb.options import GRAPH_FROM, Vector
 from vecdb.storage.catalog import Column, ColumnState
 from vecdb.storage.geometry import LIVE_BYTES, records_per_block
@@ -46,69 +46,6 @@ _ENCODED_AT_ONCE: Final = 4096
 _FEWEST_OUTLIERS: Final = 64
 _MOST_OUTLIERS: Final = 0.02  # ... of the live rows
 _LOOK_AGAIN: Final = 4  # times the rows that it was trained with
-
-
-@dataclass(eq=False)
-class Codes:
-    """What walks of the graph compare, by slot: flat arrays, appended to as vectors are.
-
-    Without a quantizer walks compare the vectors; there are no codes, and under cosine the weight is 1 / length.
-    """
-
-    quantizer: Quantizer | None
-    codes: NDArray[np.uint8]  # (capacity, dim padded); (0, any) without a quantizer
-    weights: Float32  # (capacity,)
-    signs: NDArray[np.int64]  # (capacity, words); no words where it pays to compare the codes at once
-    groups: NDArray[np.uint8]  # the signs of 64 slots side by side, (groups, bytes)
-    signed: int = 0  # slots whose signs are made: when a graph is walked that has them
-    grouped: int = 0  # slots whose signs are in groups: when many of these are scanned
-
-    @classmethod
-    def empty(cls, quantizer: Quantizer | None, dim: int, capacity: int) -> Codes:
-        """Of zeros, for `capacity` slots."""
-        width = -(-dim // CODE_BLOCK) * CODE_BLOCK
-        rows = capacity if quantizer is not None else 0
-        words = words_of(width) if quantizer is not None and quantizer.signs else 0
-        signs = flat((capacity, words), np.int64)
-        groups = flat(groups_shape(len(signs), words), np.uint8)
-        return cls(quantizer, flat((rows, width), np.uint8), flat((capacity,), np.float32), signs, groups)
-
-    def grown(self, used: Ranges, capacity: int) -> Codes:
-        """A copy of the slots that are used, with room for more."""
-        larger = Codes.empty(self.quantizer, self.codes.shape[1], capacity)
-        larger.signed = self.signed
-        for first, stop in used:
-            larger.codes[first:stop] = self.codes[first:stop]
-            larger.weights[first:stop] = self.weights[first:stop]
-            larger.signs[first:stop] = self.signs[first:stop]
-        return larger
-
-    @property
-    def nbytes(self) -> int:
-        groups = self.groups.nbytes if self.grouped else 0
-        return self.codes.nbytes + self.weights.nbytes + self.signs.nbytes + groups
-
-    def sign(self, slots: int) -> None:
-        """Make the signs of so many slots, where they are not made. Several threads may do so at once: they write the
-        same."""
-        if self.quantizer is not None and self.signed < slots and self.signs.shape[1]:
-            from vecdb.index.graph import fill_signs
-
-            fill_signs(self.codes, self.weights, self.signs, self.signed, slots, len(self.quantizer.mean))
-            self.signed = slots
-
-    def group(self, slots: int) -> None:
-        """Lay the signs of so many slots side by side, as `sign` makes them."""
-        self.sign(slots)
-        if self.grouped < slots:
-            from vecdb.index.filtered import fill_groups
-
-            fill_groups(self.signs, self.groups, self.grouped, slots)
-            self.grouped = slots
-
-    def forget(self, first: int) -> None:
-        """The slots from `first` on get other codes."""
-        self.signed, self.grouped = min(self.signed, first), min(self.grouped, first)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,11 @@ from vecdb.errors import CorruptionError
 from vecdb.index.quantizer import CODE_BLOCK, ZERO_CODE, Quantizer, inverse_lengths
 from vecdb.index.signs import words_of
 from vecdb.mirror.blocks import BlocksView
+from vecdb.mirror.codes import Codes
 from vecdb.mirror.column import (
     LIVE_SLOTS,
     RECORD_HEAD,
     USED_TOGETHER,
-    Codes,
     ColumnMirror,
     ColumnVersion,
     Float32,

@@ -12,7 +12,8 @@ from vecdb.mirror.column import ColumnMirror, ColumnVersion
 from vecdb.mirror.ids import Ids, Slots, read_ids
 from vecdb.mirror.links import next_lap
 from vecdb.mirror.load import Stored, load_vectors_alone, vector_dtype, write_blocks
-from vecdb.mirror.versions import CommittedView, Mirror, Place, Version, View
+from vecdb.mirror.versions import CommittedView, Mirror, Version
+from vecdb.mirror.view import Place, View
 from vecdb.storage import header, keys
 from vecdb.storage.catalog import Column, Schema, Table, TableState, delete_table, write_counters, write_schema
 from vecdb.storage.changes import write_changes

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vecdb.errors import FieldError
 from vecdb.fields.schema import join_fields
-from vecdb.mirror.versions import View
+from vecdb.mirror.view import View
 from vecdb.query.matching import Matching
 from vecdb.query.order import By, sort_rows
 from vecdb.query.results import Parts, Row, Vectors

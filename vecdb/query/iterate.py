@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vecdb.mirror.versions import View
+from vecdb.mirror.view import View
 from vecdb.query.fetch import Wanted, fetch
 from vecdb.query.results import Hit
 from vecdb.query.search import Ask, find_nearest

@@ -15,7 +15,7 @@ from vecdb.filters.check import check_filter
 from vecdb.filters.read import read_filter
 from vecdb.filters.tree import TRUE, Filter
 from vecdb.mirror.column import ColumnVersion
-from vecdb.mirror.versions import View
+from vecdb.mirror.view import View
 from vecdb.storage.catalog import Table
 from vecdb.storage.geometry import LIVE_BYTES
 

@@ -16,7 +16,7 @@ from vecdb.index.exact import Nearest, Rows
 from vecdb.index.readiness import KERNELS
 from vecdb.index.threads import share, usable_cores
 from vecdb.mirror.column import ColumnVersion
-from vecdb.mirror.versions import View
+from vecdb.mirror.view import View
 from vecdb.options import MAX_BATCH_HITS, MAX_EF
 from vecdb.query.fetch import Wanted, fetch, fetch_ids
 from vecdb.query.matching import Matching, find_matching

@@ -8,7 +8,7 @@ from typing import Final
 
 from vecdb.mirror.column import links_per_block
 from vecdb.mirror.load import codes_per_block, vectors_per_block
-from vecdb.mirror.versions import View
+from vecdb.mirror.view import View
 from vecdb.storage.catalog import Table
 from vecdb.storage.keys import Space
 from vecdb.storage.reader import ReadTransaction

@@ -16,7 +16,7 @@ from vecdb.errors import FilterError
 from vecdb.filters import tree
 from vecdb.filters.sql import SyntaxReader, Template
 from vecdb.filters.tree import Field, Filter
-from vecdb.mirror.versions import View
+from vecdb.mirror.view import View
 from vecdb.query import fetch
 from vecdb.query.iterate import iterate
 from vecdb.query.matching import find_rows, keep_filter, key_of

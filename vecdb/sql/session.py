@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlglot import exp
 
 from vecdb.errors import LimitError, ProgrammingError, SqlError, TableNotFoundError
-from vecdb.mirror.versions import View
+from vecdb.mirror.view import View
 from vecdb.sql.access import Running
 from vecdb.sql.change import Change, Delete, Insert, Update
 from vecdb.sql.cursor import Cursor, Result

@@ -12,7 +12,8 @@ from typing import Final
 
 from vecdb.errors import Error
 from vecdb.mirror.load import memory_of
-from vecdb.mirror.versions import Mirror, Place
+from vecdb.mirror.versions import Mirror
+from vecdb.mirror.view import Place
 from vecdb.mirror.writer import Writer
 
 _AGAIN_AFTER: Final = 60.0  # seconds since an attempt that failed
