@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vecdb.index.quantizer import CODE_BLOCK, Quantizer
-from vecdb.index.signs import groups_shape, words_of
+from vecdb.index.signs import WORD, groups_shape, words_of
 from vecdb.mirror.vectors import Float32, Ranges, flat
 
 
@@ -40,11 +40,14 @@ class Codes:
     def grown(self, used: Ranges, capacity: int) -> Codes:
         """A copy of the slots that are used, with room for more."""
         larger = Codes.empty(self.quantizer, self.codes.shape[1], capacity)
-        larger.signed = self.signed
+        larger.signed, larger.grouped = self.signed, self.grouped
         for first, stop in used:
             larger.codes[first:stop] = self.codes[first:stop]
             larger.weights[first:stop] = self.weights[first:stop]
             larger.signs[first:stop] = self.signs[first:stop]
+            if larger.grouped:
+                groups = slice(first // WORD, -(-stop // WORD))
+                larger.groups[groups] = self.groups[groups]
         return larger
 
     @property
