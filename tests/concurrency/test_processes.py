@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from weakref import ref
 
@@ -164,6 +166,29 @@ def test_two_handles_share_one_environment(path: Path, tmp_path: Path) -> None:
             other.table("t").insert(1, [1, 0])
         assert table.search([1, 0]).ids == [1]
         link.unlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_closes_what_a_thread_was_loading_when_it_was_forked(path: Path) -> None:
+    with vecdb.connect(path) as db:
+        db.create_table("t", dim=2).insert(1, [1, 0])
+
+        def fork() -> int:
+            child = os.fork()
+            if child == 0:
+                db.close()
+                os._exit(0)
+            return child
+
+        with db._mirror._lock, ThreadPoolExecutor(1) as other:
+            child = other.submit(fork).result()  # from that thread, so that this one's lock is another's in the child
+            deadline = time.monotonic() + 20
+            while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if ended == (0, 0):
+                os.kill(child, signal.SIGKILL)
+            assert ended == (child, 0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

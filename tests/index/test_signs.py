@@ -71,12 +71,13 @@ def test_a_row_s_signs_and_numbers(rng: np.random.Generator) -> None:
 
 
 def test_only_wide_rows_have_signs(db: vecdb.Database, rng: np.random.Generator) -> None:
-    for dim, words in ((256, 0), (257, 7), (384, 8), (700, 13)):
+    for dim, words in ((256, 0), (257, 7), (384, 8), (700, 13), (4097, 67)):
         table = db.create_table(f"{dim}", dim=dim)
         table.insert(range(1500), rng.normal(size=(1500, dim)))
         codes = column(db, f"{dim}").codes
         assert codes is not None
         assert codes.signs.shape[1] == words
+        assert (len(codes.groups) > 0) == (0 < words <= 66)  # sums of more would not fit 16 bits
     plain = db.create_table("plain", dim=384, quantization="none")
     plain.insert(range(1500), rng.normal(size=(1500, 384)))
     assert plain.search(rng.normal(size=384)).plan.strategy == "graph"
@@ -176,3 +177,35 @@ def test_they_follow_the_codes(path: Path, rng: np.random.Generator) -> None:
     with vecdb.connect(path) as db:
         db.table("t").insert("late", gaussian(rng, 1)[0])
         check_database(db)
+
+
+def test_of_the_widest_rows_that_lie_together_the_nearest_are_found(
+    db: vecdb.Database, rng: np.random.Generator
+) -> None:
+    """Whose sums are the largest."""
+    vectors = rng.normal(size=(1400, 4096)).astype(np.float32)
+    table = db.create_table("wide", dim=4096, metric="l2", fields={"n": int})
+    table.insert(range(1400), vectors, [{"n": number} for number in range(1400)])
+    for row in range(0, 1300, 100):
+        hits = table.search(1.02 * vectors[row], where="n < 1300")
+        assert hits.plan.strategy == "codes"
+        assert hits.ids[0] == row
+
+
+def test_rows_that_are_gone_take_no_memory_side_by_side(db: vecdb.Database, rng: np.random.Generator) -> None:
+    table = db.create_table("t", dim=DIM, fields={"n": int})
+    for start in range(0, 12000, 1500):
+        table.insert(range(start, start + 1500), gaussian(rng, 1500), [{"n": 1}] * 1500)
+        table.delete(range(start - 1500, start))
+    table.vacuum()
+    with db.transaction():  # the column is made anew, and leaves out what is gone
+        table.insert(20_000, gaussian(rng, 1)[0], {"n": 1})
+    db._mirror.clear()
+    assert table.search(gaussian(rng, 1)[0], where="n = 1").plan.strategy == "codes"
+    codes = column(db).codes
+    assert codes is not None
+    used = np.flatnonzero(codes.codes[: column(db).slots, 0])
+    assert len(used) < 4000
+    if simd.LOOKS_UP:
+        touched = np.flatnonzero(codes.groups.any(axis=1))
+        assert set(touched) == set(used // 64)

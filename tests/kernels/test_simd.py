@@ -124,9 +124,9 @@ if simd.LOOKS_UP:
         lambda group, size, tables, terms, limit: simd.near_in_group(group, size, tables, terms, limit)
     )
     rng = np.random.default_rng(0)
-    for size, most in ((2, 60), (8, 60), (48, 60), (64, 63), (520, 63)):
+    for size, least, most in ((2, 0, 60), (8, 0, 60), (48, 0, 60), (64, 0, 63), (512, 0, 63), (512, 59, 60)):
         rows = rng.integers(0, 256, (64, size), dtype=np.uint8)
-        tables = rng.integers(0, most + 1, (2 * size, 16), dtype=np.uint8)
+        tables = rng.integers(least, most + 1, (2 * size, 16), dtype=np.uint8)
         tables[rng.random(len(tables)) < 0.2] = most
         numbers, terms = rng.random((4, 64), dtype=np.float32), rng.random(4, dtype=np.float32)
         group = np.concatenate([rows.T.ravel(), numbers.view(np.uint8).ravel()])

@@ -9,6 +9,7 @@ import pytest
 
 import vecdb
 from tests.oracles.brute_force import nearest
+from vecdb.mirror.load import memory_of
 
 ROWS, DIM = 3000, 16
 
@@ -62,6 +63,21 @@ def test_writes_load_what_they_need_and_let_it_go(path: Path, filled: dict[str, 
             table.delete("new")
             raise KeyError
         assert table.search(filled["a"][0], k=1).ids == ["new"]
+
+
+def test_what_a_search_makes_is_counted_before_a_column_is_loaded(path: Path, rng: np.random.Generator) -> None:
+    """So that it is not loaded anew for each search, where it fits but for that."""
+    rows, dim = 3000, 384
+    with vecdb.connect(path) as db:
+        table = db.create_table("t", dim=dim, fields={"n": int}, indexes=["n"])
+        table.insert(range(rows), rng.normal(size=(rows, dim)), {"n": list(range(rows))})
+    with vecdb.connect(path) as db:
+        table = db.table("t")
+        table.search_batch(rng.normal(size=(20, dim)), where="n < 2000")
+        (mirror,) = db._mirror.columns.values()
+        version, schema = mirror.version, db._mirror.newest.tables[table._number].schema
+        estimate = memory_of(schema.columns[0], version.state, version.slots, vectors=True)
+        assert 0.99 * mirror.nbytes <= estimate <= 1.01 * mirror.nbytes
 
 
 def test_memory_must_be_a_number(path: Path) -> None:

@@ -111,7 +111,7 @@ def test_k_rows_come_where_k_match(filled: Filled, k: int) -> None:
 
 def test_where_every_match_is_to_be_measured_it_is_by_a_scan(filled: Filled) -> None:
     assert filled.table.explain(K, where="share < 10").strategy == "codes"
-    assert filled.table.explain(700, where="share < 10").strategy == "scan"
+    assert filled.table.explain(400, where="share < 10").strategy == "scan"
 
 
 def test_a_batch_finds_what_single_searches_find(filled: Filled) -> None:

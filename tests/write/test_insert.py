@@ -291,6 +291,30 @@ def test_lengths_at_the_limits_are_taken(db: vecdb.Database) -> None:
             assert table.search(np.array([length, 0], dtype), k=9).distances.tolist() == [0.0] * (number + 1)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("shape", ["matrix", "fortran", "reversed", "strided", "read-only", "big-endian", "double"])
+def test_matrices_of_every_kind(db: vecdb.Database, rng: np.random.Generator, shape: str) -> None:
+    plain = rng.normal(size=(200, 8)).astype(np.float32)
+    given: Any = {
+        "matrix": lambda: np.matrix(plain),  # type: ignore[no-untyped-call]
+        "fortran": lambda: np.asfortranarray(plain),
+        "reversed": lambda: plain[::-1].copy()[::-1],
+        "strided": lambda: np.repeat(plain, 2, axis=1)[:, ::2],
+        "read-only": lambda: np.frombuffer(plain.tobytes(), np.float32).reshape(plain.shape),
+        "big-endian": lambda: plain.astype(">f4"),
+        "double": lambda: plain.astype(np.float64),
+    }[shape]()
+    table = db.create_table("t", dim=8, metric="l2")
+    table.insert(range(200), given)
+    queries = given.copy(order="K")
+    if given.flags.writeable:
+        given[:] = 7  # the caller's array is the caller's
+    stored = [table.get(row, vectors=True) for row in range(200)]
+    np.testing.assert_array_equal([row.vector for row in stored if row is not None], plain)
+    for exact in (False, True):
+        assert table.search_batch(queries, k=1, exact=exact).ids[:, 0].tolist() == list(range(200))
+
+
 def test_the_bad_row_of_a_matrix_is_named(notes: vecdb.Table) -> None:
     matrix = np.ones((5, 3), np.float32)
     matrix[3, 1] = np.nan

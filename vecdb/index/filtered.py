@@ -77,9 +77,12 @@ def scan_groups(
     return found._replace(compared=matching * len(queries))
 
 
-def fill_groups(signs: NDArray[np.int64], groups: NDArray[np.uint8], first: int, stop: int) -> None:
-    """Lay signs (slots, words) of the slots `first` to `stop` side by side in `groups` (groups, bytes)."""
-    group(address_of(signs), signs.shape[1], address_of(groups), first, stop)
+def fill_groups(
+    codes: NDArray[np.uint8], signs: NDArray[np.int64], groups: NDArray[np.uint8], first: int, stop: int
+) -> None:
+    """Lay signs (slots, words) of the slots `first` to `stop`, whose codes are (slots, width), side by side in `groups`
+    (groups, bytes)."""
+    group(address_of(codes), codes.shape[1], address_of(signs), signs.shape[1], address_of(groups), first, stop)
 
 
 def load_kernels() -> None:
@@ -88,4 +91,4 @@ def load_kernels() -> None:
     kernel.scan(nothing.address, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)
     if LOOKS_UP:
         kernel.scan_groups(nothing.address, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, nothing.address)
-        group(0, 0, 0, 0, 0)
+        group(0, 0, 0, 0, 0, 0, 0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vecdb.errors import ProgrammingError
 from vecdb.index.exact import Nearest
 from vecdb.index.levels import draw_levels
-from vecdb.index.quantizer import Quantizer, reranked
+from vecdb.index.quantizer import Quantizer
 from vecdb.index.threads import Workers, usable_cores
 from vecdb.options import Metric, Vector
 from vecdb.storage.catalog import ColumnState
@@ -173,7 +173,7 @@ def _plan_walk(
     adaptive = metric != "ip" and _WHOLE * beam < live
     if adaptive:
         beam = _widened(beam)
-    near, measured = max(k, _NEAREST) if adaptive else 0, min(beam, reranked(k, beam))
+    near, measured = max(k, _NEAREST) if adaptive else 0, _reranked(k, beam)
     if share is None:
         # Dead rows take places in the pool, so that it must be longer where many are dead.
         return _Walk(near, 0, beam, 0, measured, int(1.25 * beam * (live + waiting) / max(live, 1)) + 64)
@@ -186,6 +186,12 @@ def _plan_walk(
 def _widened(beam: int) -> int:
     """A beam that ends early and finds as much as one of `beam` that does not."""
     return beam + max(0, beam - _NARROW) // 2
+
+
+def _reranked(k: int, ef: int) -> int:
+    """How many of the nearest by their codes are measured by their vectors: more than k, as codes may order rows
+    wrongly, and the more the wider the search."""
+    return min(ef, 2 * k + ef // 4)
 
 
 def load_kernels() -> None:

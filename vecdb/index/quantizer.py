@@ -31,12 +31,6 @@ ZERO_CODE = 128  # of the mean; padding too, which so adds nothing to any distan
 _MOST_CLIPPED = 0.05  # share of a row's numbers outside the range, above which the row is an outlier
 
 
-def reranked(k: int, ef: int) -> int:
-    """How many of the nearest by their codes are measured by their vectors: more than k, as codes may order rows
-    wrongly, and the more the wider the search."""
-    return 2 * k + ef // 4
-
-
 @dataclass(frozen=True, eq=False)
 class Quantizer:
     """How a column's vectors are rounded."""

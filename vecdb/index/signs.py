@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 WORD: Final = 64  # bits
 NUMBERS: Final = 2  # words of a row that come after its bits: its weight, the bits set, |x|² / |x|₁ and the error
 _FEWEST_CODES: Final = 320  # bytes of a row, from which on it takes less time to look at signs first
+_MOST_GROUPED: Final = 64  # words of bits, of which the sums that are looked up, of 15 at most for each, fit 16 bits
 PROBED_ROWS: Final = 256  # whose products are looked at
 _MOST_SPREAD, _MOST_BIAS = 1.25, 0.5  # of their errors, in those that are expected
 
@@ -32,8 +33,9 @@ def words_of(width: int) -> int:
 
 
 def groups_shape(slots: int, words: int) -> tuple[int, int]:
-    """Of the array in which the signs of so many slots lie side by side, a word of bits for each group of them."""
-    return (-(-slots // WORD), 8 * words * WORD) if words else (0, 0)
+    """Of the array in which the signs of so many slots lie side by side, in groups of as many slots as a word has
+    bits."""
+    return (-(-slots // WORD), 8 * words * WORD) if 0 < words <= _MOST_GROUPED + NUMBERS else (0, 0)
 
 
 def signs_tell(steps: NDArray[np.float32]) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor, Future, ThreadPoolExecutor
+    from concurrent.futures import Executor, ThreadPoolExecutor
 
 Item = TypeVar("Item")
 
@@ -32,36 +33,58 @@ def _step_back() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
-def share(work: Callable[[Item], object], items: Sequence[Item], executor: Executor) -> None:
-    """Call `work` with each item, in their order, on the executor's threads and on this one, which begins at once.
+def share(work: Callable[[Item], object], items: Iterable[Item], executor: Executor, helpers: int) -> None:
+    """Call `work` with each item, in their order, on so many threads of the executor and on this one, which begins at
+    once.
 
     Returns when no call is running any more, also where it raises, as Ctrl-C may make it.
     """
-    futures = [executor.submit(work, item) for item in items]
+    remaining, errors = deque(items), list[BaseException]()
+    at_work = [threading.Lock() for _ in range(helpers)]  # each held while a thread works
+
+    def run() -> None:
+        while True:
+            try:
+                item = remaining.popleft()
+            except IndexError:
+                return
+            work(item)
+
+    def help_out(lock: threading.Lock) -> None:
+        if lock.acquire(blocking=False):  # or nothing is left to do
+            try:
+                run()
+            except BaseException as error:
+                errors.append(error)
+                remaining.clear()
+            finally:
+                lock.release()
+
     try:
-        for future, item in zip(futures, items, strict=True):
-            if future.cancel():
-                work(item)
-        for future in futures:
-            if not future.cancelled():
-                future.result()
+        for lock in at_work:
+            with suppress(RuntimeError):  # no more threads are to be had: those that there are go on
+                executor.submit(help_out, lock)
+        run()
+        for lock in at_work:
+            with lock:
+                pass
     finally:
-        _end(futures)
+        remaining.clear()
+        _wait_for(at_work)
+    if errors:
+        raise errors[0]
 
 
-def _end(futures: Sequence[Future[object]]) -> None:
-    """Cancel calls and wait for those that are running."""
-    from concurrent.futures import wait
-
-    for future in futures:
-        future.cancel()
-    interrupted = True
-    while interrupted:
-        try:
-            wait(futures)
-            interrupted = False
-        except KeyboardInterrupt:
-            pass  # an interrupt is on its way already; what runs ends within milliseconds
+def _wait_for(locks: Iterable[threading.Lock]) -> None:
+    """Wait until each was free; an interrupt is on its way already, and what runs ends within milliseconds."""
+    for lock in locks:
+        free = False
+        while not free:
+            try:
+                with lock:
+                    free = True
+            except KeyboardInterrupt:
+                pass
 
 
 class Workers:
@@ -85,12 +108,22 @@ class Workers:
             if stop > first:
                 work(first, stop)
             return
+        from concurrent.futures import wait
+
         futures = [self._pool.submit(work, at, min(at + at_once, stop)) for at in range(first, stop, at_once)]
         try:
             for future in futures:
                 future.result()
         finally:
-            _end(futures)
+            for future in futures:
+                future.cancel()
+            interrupted = True
+            while interrupted:
+                try:
+                    wait(futures)
+                    interrupted = False
+                except KeyboardInterrupt:
+                    pass  # an interrupt is on its way already; what runs ends within milliseconds
 
     def __enter__(self) -> Workers:
         return self

@@ -12,7 +12,7 @@ from vecdb.kernels.jit import Kernel, paste
 from vecdb.kernels.layout import DIM, FRESH, POOL
 from vecdb.kernels.memory import field, get_i64, set_i64, shift
 from vecdb.kernels.search import answer, conclude, measure
-from vecdb.kernels.signs import fetch_signs, has_signs, load_signs, load_tables, near_of_group, pad, sift
+from vecdb.kernels.signs import fetch_signs, has_signs, load_signs, load_tables, pad, sift, sift_group
 from vecdb.kernels.simd import COUNTS_BLOCKS, GROUP, sort_key, trailing_zeros
 
 _AHEAD: Final = 12  # rows fetched ahead in a scan
@@ -78,7 +78,7 @@ def _compare_groups(graph: Any, groups: Any, matches: Any, count: Any, ef: Any, 
     for number in range(count):
         near = get_i64(matches, number)
         if near != 0 and size == ef:
-            near &= near_of_group(graph, groups, number, get_i64(pool, ef - 1), scratch)
+            near &= sift_group(graph, groups, number, get_i64(pool, ef - 1), scratch)
         while near != 0:
             slot = GROUP * number + trailing_zeros(near)
             set_i64(fresh, kept, slot)

@@ -207,7 +207,7 @@ def sift(graph: Any, listed: Any, count: Any, far: Any, scratch: Any) -> Any:
 
 @paste
 def load_tables(graph: Any, scratch: Any) -> None:
-    """Make ready for `near_of_group`, once the query's signs are loaded: for each four dimensions the sum of u where
+    """Make ready for `sift_group`, once the query's signs are loaded: for each four dimensions the sum of u where
     bits are set, by the bits."""
     planes, tables = field(scratch, PLANES), field(scratch, TABLES)
     plane = _plane_words(graph)
@@ -230,7 +230,7 @@ def group_bytes(words: Any) -> Any:
 
 
 @paste
-def near_of_group(graph: Any, groups: Any, number: Any, far: Any, scratch: Any) -> Any:
+def sift_group(graph: Any, groups: Any, number: Any, far: Any, scratch: Any) -> Any:
     """A bit for each row of the group of that number, set where it may be nearer than the key `far`."""
     words = field(graph, SIGN_WORDS)
     here = shift(groups, number * group_bytes(words), 1)
@@ -239,11 +239,13 @@ def near_of_group(graph: Any, groups: Any, number: Any, far: Any, scratch: Any) 
 
 
 @Kernel
-def group(signs: Any, words: Any, groups: Any, first: Any, stop: Any) -> None:
+def group(codes: Any, width: Any, signs: Any, words: Any, groups: Any, first: Any, stop: Any) -> None:
     """Lay the signs of the slots `first` to `stop`, of so many words with their numbers, side by side in groups: the
-    first byte of each row of a group comes first, their numbers last."""
+    first byte of each row of a group comes first, their numbers last. Slots that `sign` leaves out are left out."""
     size = (words - SIGN_NUMBERS) * 8
     for slot in range(first, stop):
+        if get_u8(codes, slot * width) == 0:
+            continue
         here = shift(groups, slot // GROUP * group_bytes(words), 1)
         row = shift(signs, slot * words, 8)
         for word in range(words - SIGN_NUMBERS):

@@ -123,15 +123,15 @@ def emit_counts(builder: ir.IRBuilder, rows: Sequence[ir.Value], planes: ir.Valu
 
 def emit_lookups(level: str, builder: ir.IRBuilder, group: ir.Value, size: ir.Value, tables: ir.Value) -> ir.Value:
     """LLVM code for a vector of sums, one for each of GROUP rows: of what is looked up by each four bits of a row in a
-    table of their own, numbers of at most 63. Rows have `size` bytes, an even number; of a group the first byte of each
-    row comes first. Pointers are of bytes.
+    table of their own, numbers of at most 63; a sum has 16 bits. Rows have `size` bytes, an even number; of a group the
+    first byte of each row comes first. Pointers are of bytes.
 
     So are products with codes of 4 bits summed in F. André et al., "Cache locality is not enough: High-Performance
     Nearest Neighbor Search with Product Quantization Fast Scan", VLDB 2015.
     """
     allocate: Any = cgutils.alloca_once_value
     even, odd = (allocate(builder, ir.Constant(_PAIRS, [0] * (GROUP // 2))) for _ in range(2))
-    low, high = ir.Constant(_BYTES, [15] * GROUP), ir.Constant(_BYTES, [4] * GROUP)
+    low, four = ir.Constant(_BYTES, [15] * GROUP), ir.Constant(_BYTES, [4] * GROUP)
     table = ir.VectorType(I8, TABLE_SIZE)
     with cgutils.for_range(builder, builder.udiv(size, ir.Constant(I64, 2))) as loop:
         numbers = []
@@ -139,7 +139,7 @@ def emit_lookups(level: str, builder: ir.IRBuilder, group: ir.Value, size: ir.Va
             place = builder.add(_times(builder, loop.index, 2), ir.Constant(I64, half))
             bits = _load(builder, builder.gep(group, [_times(builder, place, GROUP)]), _BYTES)
             first = _times(builder, place, 2 * TABLE_SIZE)
-            for offset, index in ((0, builder.and_(bits, low)), (TABLE_SIZE, builder.lshr(bits, high))):
+            for offset, index in ((0, builder.and_(bits, low)), (TABLE_SIZE, builder.lshr(bits, four))):
                 at = builder.gep(tables, [builder.add(first, ir.Constant(I64, offset))])
                 numbers.append(_emit_lookup(level, builder, _load(builder, at, table), index))
         # Four numbers still fit a byte; then every second byte is added up by itself.

@@ -52,8 +52,7 @@ class Codes:
 
     @property
     def nbytes(self) -> int:
-        groups = self.groups.nbytes if self.grouped else 0
-        return self.codes.nbytes + self.weights.nbytes + self.signs.nbytes + groups
+        return self.codes.nbytes + self.weights.nbytes + self.signs.nbytes + self.groups.nbytes
 
     def sign(self, slots: int) -> None:
         """Make the signs of so many slots, where they are not made. Several threads may do so at once: they write the
@@ -70,7 +69,7 @@ class Codes:
         if self.grouped < slots:
             from vecdb.index.filtered import fill_groups
 
-            fill_groups(self.signs, self.groups, self.grouped, slots)
+            fill_groups(self.codes, self.signs, self.groups, self.grouped, slots)
             self.grouped = slots
 
     def forget(self, first: int) -> None:

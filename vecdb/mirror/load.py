@@ -72,14 +72,15 @@ def used_slots(records: Records, schema: Schema, column: Column, state: ColumnSt
 
 
 def memory_of(column: Column, state: ColumnState, slots: int, *, vectors: bool) -> int:
-    """About how many bytes a column takes in memory, of which so many slots are used."""
+    """About how many bytes a column takes in memory, of which so many slots are used; flat arrays have room for some
+    more."""
     options = column.options
-    graph = 0
+    flat, links = 4 * options.dim if vectors else 0, 0
     if state.linked:
         codes = -(-options.dim // CODE_BLOCK) * CODE_BLOCK if options.quantization == "u8" else 0
-        graph = 4 * (RECORD_HEAD + options.capacity) + codes + 8 * words_of(codes) + 4
-    flat = 4 * options.dim if vectors else 0
-    return slots * (flat + graph) + 4 * state.upper * (RECORD_HEAD + options.m) + slots // 8
+        flat += codes + 16 * words_of(codes) + 4
+        links = 4 * (RECORD_HEAD + options.capacity)
+    return (slots + slots // 16) * flat + slots * links + 4 * state.upper * (RECORD_HEAD + options.m) + slots // 8
 
 
 def load_vectors_alone(

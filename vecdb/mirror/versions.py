@@ -400,11 +400,11 @@ class Mirror:
             self._older[mirror.version] = mirror.nbytes  # until nobody uses it
 
     def clear(self) -> None:
-        """The file is closed: give the memory back, though somebody keeps the handle."""
-        with self._lock:
-            self.newest, self._offered = Version(self.newest.state, self.newest.tables), None
-            self.columns.clear()
-            self._ids.clear()
+        """The file is closed: give the memory back, though somebody keeps the handle. No call is under way, but in a
+        forked child, whose lock may never come free."""
+        self.newest, self._offered = Version(self.newest.state, self.newest.tables), None
+        self.columns.clear()
+        self._ids.clear()
 
     # Writing
 

@@ -17,7 +17,7 @@ from vecdb.query.results import Parts, Row, Vectors
 from vecdb.storage import keys
 from vecdb.storage.catalog import Table
 from vecdb.storage.keys import Space
-from vecdb.storage.rows import Id, RowRecord, decode_row, existing_rows, find_row
+from vecdb.storage.rows import ROWS_AT_ONCE, Id, RowRecord, decode_row, existing_rows, find_row
 
 Wanted: TypeAlias = Collection[str] | bool | None  # fields: None and True are all, False is none
 
@@ -31,7 +31,7 @@ def get(view: View, table: Table, identifier: Id, wanted: Wanted, vectors: bool)
 def fetch(view: View, table: Table, slots: NDArray[np.int32], wanted: Wanted, vectors: bool) -> list[Parts]:
     """The rows in slots that have one."""
     schema = table.schema
-    rows = existing_rows(view.records, schema, slots.tolist())
+    rows = existing_rows(view.records, schema, slots.tolist(), at_first=ROWS_AT_ONCE)
     if wanted is None and not vectors:  # as most ask
         return [(identifier, join_fields(schema, values, extra), None) for _, (identifier, _, _, values, extra) in rows]
     return [_parts(view, table, slot, record, wanted, vectors) for slot, record in rows]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from vecdb.index.quantizer import reranked
 from vecdb.index.readiness import KERNELS
 from vecdb.mirror.column import ColumnVersion
 from vecdb.options import DEFAULT_EF
@@ -24,7 +23,7 @@ _FEW: Final = 256
 _CODES_PER_PLACE: Final = 48
 _SIFTED_PER_PLACE: Final = 110
 _GROUPED_PER_PLACE: Final = 230
-_MOST_SPREAD: Final = 3  # slots that lie together for each that matches, above which these are looked at one by one
+_PASSED_OVER: Final = 3  # slots that lie together for each that matches, above which these are looked at one by one
 
 
 class Route(NamedTuple):
@@ -34,11 +33,12 @@ class Route(NamedTuple):
     strategy: Strategy
     ef: int | None  # the beam: of a walk, or of how many are measured after codes
     estimate: int  # distances that it is expected to compute for a query
+    together: bool = False  # whether a scan of codes looks at signs side by side, those between matches included
 
     def surer(self, version: ColumnVersion, k: int, filtered: bool) -> Route:
         """What follows a walk that gave up, or did not find enough."""
         if self.strategy == "graph" and filtered and _has_codes(version):
-            return self._replace(strategy="codes", ef=reranked(k, self.ef or 0))
+            return self._replace(strategy="codes", ef=_measured(k, self.ef or 0))
         return self._replace(strategy="scan", ef=None)
 
 
@@ -67,25 +67,29 @@ def _among_matching(version: ColumnVersion, k: int, ef: int, matching: Matching)
     if found <= _FEW:
         return scan
     met = max(beam, least_matching(k, beam) * (state.live + state.waiting) // found)
-    if not _is_scanned(version, matching, met):
-        return Route("graph", beam, _COMPARED_PER_EF * met)
-    measured = reranked(k, beam)
-    return Route("codes", measured, found) if _has_codes(version) and measured < found else scan
+    together = _lies_together(version, matching)
+    if together:
+        scanned = matching.spread <= _GROUPED_PER_PLACE * met
+    else:
+        signs = version.codes is not None and version.codes.signs.shape[1] > 0
+        scanned = found <= (_SIFTED_PER_PLACE if signs and KERNELS.sift else _CODES_PER_PLACE) * met
+    if not scanned:
+        return Route("graph", beam, _COMPARED_PER_EF * met, together)
+    measured = _measured(k, beam)
+    return Route("codes", measured, found, together) if _has_codes(version) and measured < found else scan
 
 
-def _is_scanned(version: ColumnVersion, matching: Matching, met: int) -> bool:
-    """Whether a scan is to be preferred to a walk that meets so many rows on its way."""
-    if lies_together(version, matching):
-        return matching.spread <= _GROUPED_PER_PLACE * met
-    signs = version.codes is not None and version.codes.signs.shape[1] > 0
-    return len(matching) <= (_SIFTED_PER_PLACE if signs and KERNELS.sift else _CODES_PER_PLACE) * met
-
-
-def lies_together(version: ColumnVersion, matching: Matching) -> bool:
-    """Whether a scan looks at the signs of rows side by side, with those between that do not match."""
+def _lies_together(version: ColumnVersion, matching: Matching) -> bool:
+    """Whether so many of the slots that lie together match that it is faster to look at the signs of all of these."""
     if version.codes is None or not len(version.codes.groups) or not KERNELS.look_up:
         return False
-    return matching.spread <= _MOST_SPREAD * len(matching)
+    return matching.spread <= _PASSED_OVER * len(matching)
+
+
+def _measured(k: int, ef: int) -> int:
+    """How many of the nearest by their codes a scan measures by their vectors: more than a walk, that on data which
+    codes tell apart badly it finds no less."""
+    return max(ef, 4 * k)
 
 
 def least_matching(k: int, ef: int) -> int:

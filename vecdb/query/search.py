@@ -21,7 +21,7 @@ from vecdb.options import MAX_BATCH_HITS, MAX_EF
 from vecdb.query.fetch import Wanted, fetch, fetch_ids
 from vecdb.query.matching import Matching, find_matching
 from vecdb.query.results import BatchHits, Hits, Plan
-from vecdb.query.route import Route, choose_route, least_matching, lies_together
+from vecdb.query.route import Route, choose_route, least_matching
 from vecdb.storage.catalog import Column, Table
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def search_batch(
         for part in parts:
             answer(part)
     else:
-        share(answer, parts, executor)
+        share(answer, parts, executor, threads - 1)
     _load_kernels_behind(source.version)
     found = [ids[part.start] for part in parts] or [fetch_ids(view, table, slots)]
     return BatchHits(np.concatenate(found), distances, counts)
@@ -243,7 +243,7 @@ def _by_codes(source: _Source, queries: Float32, k: int, route: Route) -> Neares
 
         assert matching is not None
         graph, codes = version.graph, version.codes
-        if codes is not None and lies_together(version, matching):
+        if route.together and codes is not None:
             codes.group(version.slots)
             among = codes.groups, matching.bits, len(matching)
             found = filtered.scan_groups(graph, *among, queries, most, ef, measured=measured)

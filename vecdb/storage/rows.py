@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +16,7 @@ from vecdb.storage.view import PendingWrites, Records
 
 Id = int | str
 
-_ROWS_AT_ONCE: Final = 16  # that are read and decoded before the first is given out
+ROWS_AT_ONCE: Final = 16  # that are read and decoded together, at most
 _ROW_NAME: Final = "the row in slot %d of table %r"
 
 
@@ -46,7 +46,7 @@ def find_row(records: Records, schema: Schema, identifier: Id) -> tuple[int, Row
     slot = find_slot(records, schema.table, identifier)
     if slot is None:
         return None
-    _, row = next(existing_rows(records, schema, (slot,)))
+    ((_, row),) = read_rows(records, schema, (slot,))
     if row.id != identifier or type(row.id) is not type(identifier):
         raise CorruptionError(
             f"table {schema.name!r}: the id {identifier!r} points to slot {slot}, which has another row"
@@ -54,17 +54,30 @@ def find_row(records: Records, schema: Schema, identifier: Id) -> tuple[int, Row
     return slot, row
 
 
-def existing_rows(records: Records, schema: Schema, slots: Iterable[int]) -> Iterator[tuple[int, RowRecord]]:
-    """Slots that have rows, and these, in the order of the slots."""
-    remaining = iter(slots)
-    while part := tuple(islice(remaining, _ROWS_AT_ONCE)):
-        payloads = records.get_each(Space.ROWS, [keys.row(schema.table, slot) for slot in part])
+def existing_rows(
+    records: Records, schema: Schema, slots: Iterable[int], *, at_first: int = 1
+) -> Iterator[tuple[int, RowRecord]]:
+    """Slots that have rows, and these, in the order of the slots. So many are read `at_first`: some want no more."""
+    remaining, at_once = iter(slots), at_first
+    while part := tuple(islice(remaining, at_once)):
+        yield from read_rows(records, schema, part)
+        at_once = min(2 * at_once, ROWS_AT_ONCE)
+
+
+def read_rows(records: Records, schema: Schema, slots: Sequence[int]) -> Iterable[tuple[int, RowRecord]]:
+    """The same of a few, read at once. Where one is damaged, that is told when its turn comes."""
+    try:
+        payloads = records.get_each(Space.ROWS, [keys.row(schema.table, slot) for slot in slots])
         rows = []  # all are decoded before the first is given out: who takes it may close the reader
-        for slot, payload in zip(part, payloads, strict=True):
+        for slot, payload in zip(slots, payloads, strict=True):
             if payload is None:
                 raise CorruptionError(f"table {schema.name!r} has no row in slot {slot}, to which an index points")
             rows.append((slot, decode_row(payload, schema, slot)))
-        yield from rows
+        return rows
+    except CorruptionError:
+        if len(slots) == 1:
+            raise
+    return (row for slot in slots for row in read_rows(records, schema, (slot,)))
 
 
 def decode_row(payload: bytes | memoryview, schema: Schema, slot: int) -> RowRecord:

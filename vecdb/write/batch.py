@@ -244,7 +244,7 @@ def _to_matrix(column: Column, rows: Any, name: Callable[[int], str], dtype: np.
     if given.ndim != 2 or given.shape[1] != column.options.dim:
         raise _wrong_shape(column, name(int(places[0])), given.shape[1:])
     with np.errstate(over="ignore"):
-        rounded = given.astype(dtype)
+        rounded = given.astype(dtype, order="C", subok=False)
     _check_numbers(column, given, rounded, lambda row: name(int(places[row])))
     if present.all():
         return ColumnVectors(rounded.astype(np.float32, copy=False), present)
