@@ -76,7 +76,7 @@ class Environment:
         self._condition = threading.Condition(self._lock)  # the same lock, which is entered faster by itself
         # Weak, so that a reader lost to an interrupt does not count for ever.
         self._readers: WeakSet[ReadTransaction] = WeakSet()
-        self.held = HeldReaders(self)
+        self.held = HeldReaders(self, self._lock)
         self._closed = False
         self._remapping = False
         self._writing = False

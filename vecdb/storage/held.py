@@ -30,9 +30,11 @@ class Held(NamedTuple):
 class HeldReaders:
     """Those of an environment in this process."""
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, lock: threading.RLock) -> None:
+        """`lock` is the environment's: with another, the watcher would have one of two, and wait, with whoever comes
+        for it, for an environment's lock that an interrupted thread never gave back."""
         self._environment = environment
-        self._lock = threading.RLock()
+        self._lock = lock
         self._watcher: threading.Thread | None = None
         self._ending = threading.Event()
 
